@@ -1,0 +1,163 @@
+// Package storage is bytes by name: the one interface behind which local files,
+// memory, HDFS and S3 look alike, the optional abilities some of them have, and
+// the registry that finds the driver for a name's scheme. It knows nothing of
+// batches, formats or jobs.
+package storage
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"iter"
+	"time"
+)
+
+// Errors that every driver returns, wrapped in *Error, for the same situation.
+// Test with errors.Is; they are the fs package's own where one exists.
+var (
+	ErrNotExist   = fs.ErrNotExist
+	ErrExist      = fs.ErrExist
+	ErrPermission = fs.ErrPermission
+	// ErrTransient marks a failure that may pass: a reset, a time-out, a busy
+	// server. Whoever sees it may try again.
+	ErrTransient = errors.New("transient storage failure")
+	// ErrUnsupported marks an ability that this driver lacks.
+	ErrUnsupported = errors.ErrUnsupported
+)
+
+// A Filesystem holds objects under slash-separated names. All methods may be
+// called from many goroutines. Names are the driver's own (for local files the
+// cleaned absolute path, for S3 the key below the bucket); Resolve makes them
+// from what a user writes. Optional abilities are asked for with As.
+type Filesystem interface {
+	// Open opens an existing object for reading, or fails with ErrNotExist.
+	// The caller closes it.
+	Open(ctx context.Context, name string) (File, error)
+
+	// Create begins a new object. Nobody sees it under name before Seal and
+	// Publish; any number of attempts may be under way for the same name.
+	Create(ctx context.Context, name string) (Object, error)
+
+	// Publish makes a sealed object visible under its name, replacing what was
+	// there. It is idempotent: publishing again, also from another process and
+	// after the first has succeeded, succeeds and changes nothing.
+	Publish(ctx context.Context, s Sealed) error
+
+	// List yields every visible object whose name is prefix itself or lies below
+	// it (prefix is cut at slashes: "out" does not match "output"), in order of
+	// name. What is created but not published is not listed. A prefix that holds
+	// nothing yields nothing. An error ends the sequence.
+	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
+
+	// Remove deletes an object; with a folder's name all that lies below it,
+	// sealed and unsealed attempts too. Removing what does not exist succeeds.
+	Remove(ctx context.Context, name string) error
+}
+
+// A File is an open object. ReadAt is safe from many goroutines; a short read
+// comes with an error, io.EOF at the end.
+type File interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// An Object is one attempt to write one name. It is used by one goroutine and
+// ends with exactly one of Seal and Abort; a second call of either is harmless.
+type Object interface {
+	io.Writer
+	// Seal makes what was written durable and still invisible.
+	Seal(ctx context.Context) (Sealed, error)
+	// Abort throws away what was written. It is to be called with a context that
+	// outlives a cancellation.
+	Abort(ctx context.Context) error
+}
+
+// Sealed is all that is needed to publish or to discard a sealed object from any
+// process. It travels in receipts and in the job's journal.
+type Sealed struct {
+	Name  string `json:"name"`            // the final name
+	Token string `json:"token,omitempty"` // the driver's: a temporary path, an upload id with its parts
+	Size  int64  `json:"size"`
+	CRC32 uint32 `json:"crc32c"` // Castagnoli, of the stored bytes
+}
+
+// Info describes a visible object.
+type Info struct {
+	Name    string
+	Size    int64
+	ModTime time.Time // zero where the driver knows none
+	Dir     bool      // only from Stat: a folder, or a prefix that holds something
+	ETag    string    // changes with the content where the driver has it
+}
+
+// Optional abilities. Helpers of the same name below ask for them and give the
+// answer for drivers that lack them.
+type (
+	// BlockLocator reports the hosts (and their racks) near which a range lies.
+	BlockLocator interface {
+		Hosts(ctx context.Context, name string, off, n int64) ([]string, error)
+	}
+	// ConditionalCreator writes a small object if and only if the name is free:
+	// of any number of concurrent callers exactly one succeeds, all others get
+	// ErrExist. The object is durable and visible on return.
+	ConditionalCreator interface {
+		CreateIfAbsent(ctx context.Context, name string, data []byte) error
+	}
+	// Stater answers without listing.
+	Stater interface {
+		Stat(ctx context.Context, name string) (Info, error)
+	}
+	// Discarder frees what a sealed, unpublished object holds. Idempotent.
+	Discarder interface {
+		Discard(ctx context.Context, s Sealed) error
+	}
+	// Sweeper removes all unpublished attempts below a prefix whose owner (see
+	// WithOwner) is the given one, whoever made them. Idempotent.
+	Sweeper interface {
+		Sweep(ctx context.Context, prefix, owner string) error
+	}
+	// Unwrapper is a wrapper that can be looked through.
+	Unwrapper interface {
+		Unwrap() Filesystem
+	}
+)
+
+// As finds ability T in fs or in what it wraps.
+func As[T any](fs Filesystem) (T, bool) {
+	for fs != nil {
+		if t, ok := fs.(T); ok {
+			return t, true
+		}
+		u, ok := fs.(Unwrapper)
+		if !ok {
+			break
+		}
+		fs = u.Unwrap()
+	}
+	var none T
+	return none, false
+}
+
+// Hosts reports where a range of a file is cheap to read; none means anywhere.
+func Hosts(ctx context.Context, fs Filesystem, name string, off, n int64) ([]string, error) {
+	if l, ok := As[BlockLocator](fs); ok {
+		return l.Hosts(ctx, name, off, n)
+	}
+	return nil, nil
+}
+
+type ownerKey struct{}
+
+// WithOwner marks all that is created under ctx as belonging to owner (a job), so
+// that a Sweeper can find it again after its writer has died.
+func WithOwner(ctx context.Context, owner string) context.Context {
+	return context.WithValue(ctx, ownerKey{}, owner)
+}
+
+// Owner is what WithOwner set, or "".
+func Owner(ctx context.Context) string {
+	s, _ := ctx.Value(ownerKey{}).(string)
+	return s
+}
