@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
@@ -22,7 +23,8 @@ type Env struct {
 	Log     *slog.Logger // goes to the attempt's own log
 	Alloc   memory.Allocator
 	Memory  *Memory // to be asked before anything large is kept
-	Temp    Temp    // where to spill
+	Temp    Temp    // files for spilling
+	Spill   Spill   // batches kept outside memory; nil in a bare environment
 
 	Counters *Counters
 	Events   *Events // what is worth telling; nil when nobody listens
@@ -54,6 +56,28 @@ type Temp interface {
 	// room, or fails with an error that wraps ErrDiskFull and names folder, free
 	// and needed bytes. The caller closes and removes it.
 	Create(name string) (*os.File, error)
+}
+
+// Spill keeps batches outside memory. Package block has the implementation.
+type Spill interface {
+	// Create begins a run of batches of one schema.
+	Create(env *Env, name string, schema *arrow.Schema) (SpillWriter, error)
+}
+
+// A SpillWriter takes the batches of one run. It is used by one goroutine and ends
+// with Finish or Abort.
+type SpillWriter interface {
+	Write(b Batch) error // the batch stays the caller's
+	Finish() (SpillRun, error)
+	Abort()
+}
+
+// A SpillRun is a finished run. It may be opened several times, also at once.
+type SpillRun interface {
+	Open() (Stream, error)
+	Rows() int64
+	Bytes() int64 // on disk
+	Remove() error
 }
 
 // Events is told what happens inside a task. A nil field means nobody listens.
