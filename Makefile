@@ -10,3 +10,10 @@ check: ## format, vet, house rules, quick tests
 
 test: ## all tests, as CI runs them
 	go test ./...
+
+BUF = github.com/bufbuild/buf/cmd/buf@v1.75.0
+generate: ## what is generated from proto/
+	GOBIN=$(CURDIR)/bin go install $(BUF)
+	GOBIN=$(CURDIR)/bin go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+	GOBIN=$(CURDIR)/bin go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+	cd proto && PATH="$(CURDIR)/bin:$$PATH" buf generate
