@@ -17,10 +17,19 @@ type Plan struct {
 	Version     int        `json:"version"`
 	Job         string     `json:"job"`         // the job's name
 	Fingerprint string     `json:"fingerprint"` // of the graph and all options that change it
+	Options     Options    `json:"options"`     // frozen at submit
 	Stages      []Stage    `json:"stages"`      // producers before consumers
 	Exchanges   []Exchange `json:"exchanges"`
 	Sources     []Source   `json:"sources"`
 	Sinks       []Sink     `json:"sinks"`
+}
+
+// Options are what a job's plan depends on besides its graph.
+type Options struct {
+	Partitions int           `json:"partitions,omitempty"` // of every shuffle the job does not fix itself; 0: the planner's choice
+	Slots      int           `json:"slots,omitempty"`      // of the cluster at submit, to choose by
+	Mode       dataflow.Mode `json:"mode,omitempty"`       // "": fail
+	Check      bool          `json:"check,omitempty"`      // assert in tasks what the plan promises
 }
 
 // A Stage runs without a shuffle, once per split or per range of partitions.

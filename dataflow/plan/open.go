@@ -1,0 +1,57 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/divisi-data/divisi/dataflow"
+)
+
+// Open builds a stage's operators in a task and returns the stream of its output
+// rows; closing it closes all. input opens the stage's input of that position: all
+// of BySplit, ByPartition and ByForward, and those Whole ones that are an operator's
+// direct input (the others are asked for through env.Side).
+func (p *Program) Open(env *dataflow.Env, stage int, input func(i int) (dataflow.Stream, error)) (dataflow.Stream, error) {
+	if stage < 0 || stage >= len(p.trees) {
+		return nil, &dataflow.Error{Op: "plan.Open", Kind: dataflow.Fatal, Err: fmt.Errorf("no stage %d in a plan of %d", stage, len(p.trees))}
+	}
+	return open(env, p.trees[stage], input)
+}
+
+func open(env *dataflow.Env, t *tree, input func(i int) (dataflow.Stream, error)) (dataflow.Stream, error) {
+	if t.op == nil {
+		return input(t.input)
+	}
+	in := make([]dataflow.Stream, 0, len(t.in))
+	for _, sub := range t.in {
+		s, err := open(env, sub, input)
+		if err != nil {
+			for _, s := range in {
+				err = errors.Join(err, s.Close())
+			}
+			return nil, err
+		}
+		in = append(in, s)
+	}
+	s, err := t.op.Open(env, in...)
+	if err != nil {
+		return nil, err
+	}
+	if env.Check && len(t.node.SortedBy) > 0 {
+		return checkSorted(env, s, t.node)
+	}
+	return s, nil
+}
+
+// checkSorted asserts the order that a node promises.
+func checkSorted(env *dataflow.Env, s dataflow.Stream, n *dataflow.Node) (dataflow.Stream, error) {
+	args, err := sortedArgs(n.SortedBy)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	op, err := dataflow.NewOperator("checksorted", args)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return op.Open(env, s)
+}
