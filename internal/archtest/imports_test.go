@@ -66,6 +66,7 @@ var policy = []struct{ pkg, may string }{
 	{"divisitest", ". dataflow dataflow/... storage/... storage connectors/..."},
 	{"cmd/divisi", ". coordinator coordinator/... worker worker/... internal/... dataflow dataflow/... storage storage/... connectors/... proto/divisipb"},
 	{"examples/...", ". divisitest dataflow dataflow/expr"},
+	{"benchmarks", "benchmarks/..."},
 	{"benchmarks/...", ". divisitest dataflow dataflow/... coordinator worker worker/... storage storage/... connectors/... internal/... proto/divisipb benchmarks/..."},
 }
 
