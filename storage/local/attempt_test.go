@@ -200,6 +200,33 @@ func TestForgedTokens(t *testing.T) {
 	wantInventory(t, dir, before...)
 }
 
+func TestLinksInPlaceOfAttempts(t *testing.T) {
+	dir := t.TempDir()
+	victim := t.TempDir()
+	ok(t, os.Mkdir(victim+"/out", 0o777))
+	ok(t, os.WriteFile(victim+"/out/a", nil, 0o666))
+	ok(t, os.Symlink(victim, dir+"/.divisi-j"))
+	ctx := storage.WithOwner(t.Context(), "j")
+	_, cerr := FS{}.Create(ctx, dir+"/out/a")
+	for what, err := range map[string]error{
+		"Create": cerr,
+		"Sweep":  FS{}.Sweep(ctx, dir+"/out", "j"),
+		"Remove": FS{}.Remove(ctx, dir+"/out"),
+	} {
+		if err == nil || !strings.Contains(err.Error(), dir+"/.divisi-j is no folder") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	wantInventory(t, victim, "out/", "out/a")
+
+	ok(t, os.Remove(dir+"/.divisi-j"))
+	seal(t, "j", dir+"/out/sub/a", "x")
+	ok(t, os.Symlink(victim+"/out", dir+"/.divisi-j/out/link"))
+	ok(t, FS{}.Sweep(ctx, dir+"/out", "j"))
+	wantInventory(t, victim, "out/", "out/a")
+	wantInventory(t, dir)
+}
+
 func TestChangedAfterSeal(t *testing.T) {
 	dir := t.TempDir()
 	s := seal(t, "j", dir+"/out/a", "whole")
