@@ -131,6 +131,21 @@ func TestAbortAndFailedSealLeaveNothing(t *testing.T) {
 	wantInventory(t, dir)
 }
 
+func TestSealOfWhatWasRemoved(t *testing.T) {
+	name := t.TempDir() + "/out/a"
+	o, err := FS{}.Create(t.Context(), name)
+	ok(t, err)
+	other, err := FS{}.Create(t.Context(), name) // keeps the folder alive
+	ok(t, err)
+	ok(t, os.Remove(o.(*object).temp))
+	if s, err := o.Seal(t.Context()); !errors.Is(err, storage.ErrGone) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	s, err := other.Seal(t.Context())
+	ok(t, err)
+	ok(t, FS{}.Publish(t.Context(), s))
+}
+
 func TestCreateIfAbsentLeavesOneFile(t *testing.T) {
 	dir := t.TempDir()
 	for range 2 {
