@@ -34,10 +34,11 @@ var policy = []struct{ pkg, may string }{
 
 	// Floor 2.
 	{"dataflow/block", "dataflow"},
-	{"dataflow/ops", "dataflow dataflow/expr dataflow/block"},
-	{"dataflow/ops/opstest", "dataflow dataflow/expr"},
+	{"dataflow/order", "dataflow"},
+	{"dataflow/ops", "dataflow dataflow/expr dataflow/order dataflow/block"},
+	{"dataflow/ops/opstest", "dataflow dataflow/expr dataflow/order"},
 	{"dataflow/plan", "dataflow dataflow/expr"},
-	{"dataflow/shuffle", "dataflow dataflow/block dataflow/plan storage"},
+	{"dataflow/shuffle", "dataflow dataflow/order dataflow/block dataflow/plan storage"},
 	{"storage/local", "storage"},
 	{"storage/mem", "storage"},
 	{"storage/hdfs", "storage"},
