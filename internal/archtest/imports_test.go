@@ -37,6 +37,7 @@ var policy = []struct{ pkg, may string }{
 	{"dataflow/order", "dataflow"},
 	{"dataflow/ops", "dataflow dataflow/expr dataflow/order dataflow/block"},
 	{"dataflow/ops/opstest", "dataflow dataflow/expr dataflow/order"},
+	{"dataflow/block/blocktest", "dataflow"},
 	{"dataflow/plan", "dataflow dataflow/expr"},
 	{"dataflow/shuffle", "dataflow dataflow/order dataflow/block dataflow/plan storage"},
 	{"storage/local", "storage"},
