@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/apache/arrow-go/v18/arrow"
-
 	"github.com/divisi-data/divisi/dataflow"
 )
 
@@ -16,18 +14,15 @@ var ErrNotSorted = errors.New("rows are out of order")
 
 // Check passes a stream through and fails, with an error of kind Fatal that wraps
 // ErrNotSorted, at the first row that comes before the one ahead of it. It owns
-// in, also when it fails.
-func Check(schema *arrow.Schema, keys []dataflow.SortKey, in dataflow.Stream) (dataflow.Stream, error) {
-	enc, err := NewEncoder(schema, keys)
-	if err != nil {
-		return nil, errors.Join(err, in.Close())
-	}
-	return &checker{Stream: in, enc: enc}, nil
+// in.
+func Check(keys []dataflow.SortKey, in dataflow.Stream) dataflow.Stream {
+	return &checker{Stream: in, keys: keys}
 }
 
 type checker struct {
 	dataflow.Stream
-	enc       *Encoder
+	keys      []dataflow.SortKey
+	enc       *Encoder // made from the first batch
 	last, cur Keys
 	rows      int64
 	err       error
@@ -53,6 +48,12 @@ func (c *checker) Next(ctx context.Context) (dataflow.Batch, error) {
 }
 
 func (c *checker) check(b dataflow.Batch) error {
+	if c.enc == nil {
+		var err error
+		if c.enc, err = NewEncoder(b.Schema(), c.keys); err != nil {
+			return err
+		}
+	}
 	c.cur.Reset()
 	if err := c.enc.Append(&c.cur, b); err != nil {
 		return err

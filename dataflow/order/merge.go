@@ -11,37 +11,26 @@ import (
 )
 
 // Merge makes one sorted stream of several: rows come by keys, and rows alike by
-// the position of their input, in the order they have there. It owns the inputs,
-// also when it fails. It holds one batch of each input and reserves their sizes
+// the position of their input, in the order they have there. It owns the inputs.
+// It holds one batch of each input and reserves their sizes
 // in env.Memory, unless reserved says that the caller has.
-func Merge(env *dataflow.Env, schema *arrow.Schema, keys []dataflow.SortKey, in []dataflow.Stream, reserved bool) (dataflow.Stream, error) {
-	enc, err := NewEncoder(schema, keys)
-	if err != nil {
-		return nil, errors.Join(err, closeAll(in))
-	}
+func Merge(env *dataflow.Env, keys []dataflow.SortKey, in []dataflow.Stream, reserved bool) dataflow.Stream {
 	if len(in) == 1 {
-		return in[0], nil
+		return in[0]
 	}
-	m := &merger{env: env, schema: schema, enc: enc, in: make([]mergeInput, len(in)), reserve: !reserved}
+	m := &merger{env: env, keys: keys, in: make([]mergeInput, len(in)), reserve: !reserved}
 	for i, s := range in {
 		m.in[i].stream = s
 	}
-	return m, nil
-}
-
-func closeAll(in []dataflow.Stream) error {
-	var errs []error
-	for _, s := range in {
-		errs = append(errs, s.Close())
-	}
-	return errors.Join(errs...)
+	return m
 }
 
 // merger is a tree of losers: tree[0] is the input whose row comes first, every
 // other node the loser of the match played there.
 type merger struct {
 	env     *dataflow.Env
-	schema  *arrow.Schema
+	keys    []dataflow.SortKey
+	schema  *arrow.Schema // of the first batch, which makes the encoder too
 	enc     *Encoder
 	in      []mergeInput
 	tree    []int32
@@ -128,6 +117,13 @@ func (m *merger) load(ctx context.Context, in *mergeInput) error {
 		return err
 	}
 	in.keys.Reset()
+	if m.enc == nil {
+		m.schema = b.Schema()
+		if m.enc, err = NewEncoder(m.schema, m.keys); err != nil {
+			b.Release()
+			return err
+		}
+	}
 	if err := m.enc.Append(&in.keys, b); err != nil {
 		b.Release()
 		return err
@@ -232,9 +228,7 @@ func (m *merger) Close() error {
 		m.free(b, m.sizes[i])
 	}
 	m.batches, m.sizes, m.refs = nil, nil, nil
-	if m.err == nil {
-		m.err = errClosed
-	}
+	m.err = errClosed
 	var errs []error
 	for i := range m.in {
 		errs = append(errs, m.in[i].stream.Close())

@@ -282,14 +282,7 @@ func TestMerge(t *testing.T) {
 		for _, r := range all {
 			want = append(want, opstest.Row(batches[r.Batch], int(r.Row)))
 		}
-		m, err := order.Merge(env, schema, keys, in, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err = order.Check(schema, keys, m)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := order.Check(keys, order.Merge(env, keys, in, false))
 		out, err := opstest.Collect(t.Context(), m)
 		if err != nil {
 			t.Fatal(err)
@@ -322,10 +315,7 @@ func TestCheck(t *testing.T) {
 			rb.Field(0).(*array.Int64Builder).AppendValues(c.vs, nil)
 			b := rb.NewRecordBatch()
 			rb.Release()
-			s, err := order.Check(schema, keys, opstest.Slice(mem, b, size))
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := order.Check(keys, opstest.Slice(mem, b, size))
 			out, err := opstest.Collect(t.Context(), s)
 			if c.ok != (err == nil) {
 				t.Errorf("%v in batches of %d: %v", c.vs, size, err)
@@ -339,5 +329,27 @@ func TestCheck(t *testing.T) {
 			b.Release()
 			mem.AssertSize(t, 0)
 		}
+	}
+}
+
+func TestLocator(t *testing.T) {
+	var l order.Locator
+	for range 2 {
+		var want []order.Ref
+		for b, n := range []int{1, 300, 2, 256, 255, 700, 1} {
+			l.Add(n)
+			for r := range n {
+				want = append(want, order.Ref{Batch: int32(b), Row: int32(r)})
+			}
+		}
+		for i, w := range want {
+			if got := l.Ref(int32(i)); got != w {
+				t.Fatalf("row %d: %v, want %v", i, got, w)
+			}
+		}
+		if l.Rows() != len(want) {
+			t.Errorf("%d rows, want %d", l.Rows(), len(want))
+		}
+		l.Reset()
 	}
 }
