@@ -91,3 +91,36 @@ func Search(bounds, k *Keys, i int) int {
 	}
 	return lo
 }
+
+// AppendFrom adds row i of o, which is of an encoder of the same schema and sort
+// keys.
+func (k *Keys) AppendFrom(o *Keys, i int) {
+	if k.Len() == 0 {
+		k.narrow = o.narrow
+	}
+	k.prefix = append(k.prefix, o.prefix[i])
+	if !k.narrow {
+		if len(k.off) == 0 {
+			k.off = append(k.off, 0)
+		}
+		k.buf = append(k.buf, o.key(i)...)
+		k.off = append(k.off, int64(len(k.buf)))
+		return
+	}
+	if k.tie == nil && o.tieOf(i) != tieValue {
+		for range len(k.prefix) - 1 {
+			k.tie = append(k.tie, tieValue)
+		}
+	}
+	if k.tie != nil || o.tieOf(i) != tieValue {
+		k.tie = append(k.tie, o.tieOf(i))
+	}
+}
+
+// RowBytes is about what a row takes.
+func (k *Keys) RowBytes() int64 {
+	if n := k.Len(); n > 0 {
+		return int64(8*len(k.prefix)+len(k.buf)+8*len(k.off)+len(k.tie))/int64(n) + 1
+	}
+	return 0
+}
