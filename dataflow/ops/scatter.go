@@ -16,14 +16,16 @@ import (
 const (
 	scatterBits = 4
 	scatterRuns = 1 << scatterBits
-	// scatterLevels is how often rows can be scattered before the bits are used up.
-	// The lowest bits are left alone: they chose the task.
+	// scatterLevels is how often rows can be scattered by other bits.
 	scatterLevels = 8
 )
 
-// scatterOf is the run of a hash at a level, from the highest bits down.
+// scatterOf is the run of a hash at a level. The rows of one task may be alike in
+// some bits of their hash, which chose the task: folding and multiplying brings
+// the others to the top, where the run is read.
 func scatterOf(hash uint64, level int) int {
-	return int(hash >> (64 - scatterBits*(level+1)) & (scatterRuns - 1))
+	h := (hash ^ hash>>32) * 0x9fb21c651e98df25
+	return int(h >> (64 - scatterBits*(level+1)) & (scatterRuns - 1))
 }
 
 // A scatter writes rows to runs by their hash. Small batches are put together.

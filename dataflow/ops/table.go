@@ -16,6 +16,8 @@ type table struct {
 	shift uint // of a hash, to the slot where its probe begins
 }
 
+const homeFactor = 0x9e3779b97f4a7c15
+
 // slotBytes is the most that a table of n rows takes.
 func slotBytes(n int) int64 { return 8 * int64(slotsFor(n)) }
 
@@ -35,7 +37,7 @@ func (t *table) reset(n int) {
 
 // home is where the probe of a hash begins. The hash is multiplied because the
 // bits that scattered rows into runs are the same within a run.
-func (t *table) home(h uint64) uint64 { return h * 0x9e3779b97f4a7c15 >> t.shift }
+func (t *table) home(h uint64) uint64 { return h * homeFactor >> t.shift }
 
 // find is the row of have that has the key of row i of k, and the slot where it is
 // or, if -1, where it belongs.
@@ -51,6 +53,34 @@ func (t *table) find(h uint64, k *order.Keys, i int, have *order.Keys) (row int3
 				return r, at
 			}
 		}
+	}
+}
+
+// findAll sets rows[i] to what find says of row i of k. Numbers take a loop of
+// their own.
+func (t *table) findAll(rows []int32, hashes []uint64, k, have *order.Keys) {
+	a, b := k.Numbers(), have.Numbers()
+	if a == nil || b == nil {
+		for i, h := range hashes {
+			rows[i], _ = t.find(h, k, i, have)
+		}
+		return
+	}
+	slots, shift := t.slots, t.shift
+	mask := uint64(len(slots) - 1)
+	for i, h := range hashes {
+		v, found := a[i], int32(-1)
+		for at := h * homeFactor >> shift; ; at++ {
+			s := slots[at&mask]
+			if s == 0 {
+				break
+			}
+			if r := uint32(s) - 1; s>>32 == h>>32 && b[r] == v {
+				found = int32(r)
+				break
+			}
+		}
+		rows[i] = found
 	}
 }
 

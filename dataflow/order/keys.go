@@ -38,6 +38,22 @@ func (k *Keys) Reset() {
 	k.prefix, k.buf, k.off, k.tie = k.prefix[:0], k.buf[:0], k.off[:0], nil
 }
 
+// Truncate forgets all rows but the first n.
+func (k *Keys) Truncate(n int) {
+	if n == 0 {
+		k.Reset()
+		return
+	}
+	k.prefix = k.prefix[:n]
+	if k.tie != nil {
+		k.tie = k.tie[:n]
+	}
+	if !k.narrow {
+		k.off = k.off[:n+1]
+		k.buf = k.buf[:k.off[n]]
+	}
+}
+
 // Bytes is the memory held.
 func (k *Keys) Bytes() int64 {
 	return int64(8*cap(k.prefix) + cap(k.buf) + 8*cap(k.off) + cap(k.tie))
@@ -123,4 +139,13 @@ func (k *Keys) RowBytes() int64 {
 		return int64(8*len(k.prefix)+len(k.buf)+8*len(k.off)+len(k.tie))/int64(n) + 1
 	}
 	return 0
+}
+
+// Numbers are the prefixes of all rows where nothing else tells keys apart, as for
+// a single number without nulls; nil otherwise.
+func (k *Keys) Numbers() []uint64 {
+	if !k.narrow || k.tie != nil {
+		return nil
+	}
+	return k.prefix
 }
