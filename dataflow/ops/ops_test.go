@@ -176,7 +176,7 @@ func TestSampleIsEven(t *testing.T) {
 	b := rb.NewRecordBatch()
 	o := op(t, "sample", args{"columns": []int{0}, "max": size})
 	var first []string
-	for _, batch := range []int{100, 999, n} {
+	for _, batch := range []int{7, 100, 999, n} { // with 7, the reservoir is compacted
 		env := dataflow.NewEnv(t.Context())
 		s, err := o.Open(env, opstest.Slice(memory.DefaultAllocator, b, batch))
 		if err != nil {

@@ -81,7 +81,17 @@ func Check(ctx context.Context, op dataflow.Operator, in []dataflow.Batch, want 
 	if t.spills {
 		tight := setup{size: max(1, rows/100), limit: max(peak/10, 1), spills: true}
 		t.whole("a tenth of the memory", tight)
-		tight.at, tight.failSpill = 0, 2
+		for _, n := range []int{1, 2, 50} {
+			s := tight
+			s.stopAfter, s.spills = n, false
+			t.closed(fmt.Sprintf("a tenth of the memory, closed after %d batches", n), s)
+		}
+		for i, b := range in {
+			s := tight
+			s.failing, s.at, s.spills = i+1, int(b.NumRows())*9/10, false
+			t.failing(fmt.Sprintf("a tenth of the memory, input %d fails", i), s, errInput)
+		}
+		tight.failSpill = 2
 		t.failing("the spill fails", tight, dataflow.ErrDiskFull)
 	}
 	return t.errs
@@ -229,13 +239,24 @@ func (t *trial) compare(name string, got []string) {
 func (t *trial) early(size int) {
 	t.open("closed unread", setup{size: size}, func(context.Context, dataflow.Stream) {})
 	for _, n := range []int{1, 2} {
-		s := setup{size: size, stopAfter: n}
-		t.open(fmt.Sprintf("closed after %d batches", n), s, func(ctx context.Context, out dataflow.Stream) {
-			if _, err := t.collect(ctx, "early", s, out); err != nil && err != io.EOF {
-				t.errorf("closed after %d batches: %v", n, err)
-			}
-		})
+		t.closed(fmt.Sprintf("closed after %d batches", n), setup{size: size, stopAfter: n})
 	}
+}
+
+// closed reads some batches only, and not a row after Close.
+func (t *trial) closed(name string, s setup) {
+	t.open(name, s, func(ctx context.Context, out dataflow.Stream) {
+		if _, err := t.collect(ctx, name, s, out); err != nil && err != io.EOF {
+			t.errorf("%s: %v", name, err)
+		}
+		if err := out.Close(); err != nil {
+			t.errorf("%s: Close: %v", name, err)
+		}
+		if b, err := out.Next(ctx); err == nil {
+			t.errorf("%s: a batch after Close", name)
+			b.Release()
+		}
+	})
 }
 
 func (t *trial) cancelled(size int) {
