@@ -25,7 +25,7 @@ var codecs = []Codec{None, LZ4, Zstd}
 func TestRoundTrip(t *testing.T) {
 	schema := blocktest.AllTypes()
 	for _, codec := range codecs {
-		for _, n := range []int{0, 1, 2, 7, 8, 9, 63, 64, 65, 1000} {
+		for _, n := range []int{0, 1, 2, 8, 9, 65, 300} {
 			for _, nulls := range []float64{0, 0.3, 1} {
 				t.Run(fmt.Sprintf("%s/rows=%d/nulls=%v", codec, n, nulls), func(t *testing.T) {
 					mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
@@ -45,8 +45,8 @@ func TestRoundTripOfSlices(t *testing.T) {
 	defer mem.AssertSize(t, 0)
 	b := blocktest.Random(rand.New(rand.NewPCG(1, 2)), mem, blocktest.AllTypes(), 100, 0.2)
 	defer b.Release()
-	for from := range int64(20) {
-		for _, to := range []int64{from, from + 1, from + 13, 100} {
+	for from := range int64(17) {
+		for _, to := range []int64{from, from + 13, 100} {
 			s := b.NewSlice(from, to)
 			ss := s.NewSlice(min(1, s.NumRows()), s.NumRows())
 			checkRoundTrip(t, mem, None, s)
@@ -176,7 +176,7 @@ func TestWriterReader(t *testing.T) {
 		w, err := NewWriter(&file, schema, codec)
 		must(t, err)
 		var want []dataflow.Batch
-		for _, n := range []int{1, 0, 500, 3, 2000} {
+		for _, n := range []int{1, 0, 200, 3, 300} {
 			b := blocktest.Random(rng, mem, schema, n, 0.1)
 			defer b.Release()
 			must(t, w.Write(b))
@@ -185,12 +185,12 @@ func TestWriterReader(t *testing.T) {
 			}
 		}
 		must(t, w.Flush())
-		if w.Rows() != 2504 || w.Bytes() != int64(file.Len()) {
+		if w.Rows() != 504 || w.Bytes() != int64(file.Len()) {
 			t.Errorf("rows %d, bytes %d of %d", w.Rows(), w.Bytes(), file.Len())
 		}
 		var dump strings.Builder
 		must(t, Inspect(&dump, bytes.NewReader(file.Bytes())))
-		if !strings.Contains(dump.String(), "4 frames, 2504 rows") {
+		if !strings.Contains(dump.String(), "4 frames, 504 rows") {
 			t.Error(dump.String())
 		}
 		r, err := NewReader(&file, "file", 0, schema, mem)
@@ -375,7 +375,7 @@ func TestFlipEveryByte(t *testing.T) {
 	must(t, err)
 	schema := blocktest.AllTypes()
 	for i := range data {
-		for _, bit := range []byte{1, 0x80, 0xff} {
+		for _, bit := range []byte{1 << (i % 8), 0xff} {
 			data[i] ^= bit
 			r, err := NewReader(bytes.NewReader(data), golden, 0, schema, memory.DefaultAllocator)
 			must(t, err)
@@ -470,7 +470,7 @@ func TestHostileBodies(t *testing.T) {
 	must(t, err)
 	body := frame[HeaderSize:]
 	for i := range body {
-		for _, v := range []byte{body[i] ^ 1, body[i] ^ 0x80, 0, 0xff, 0x7f} {
+		for _, v := range []byte{body[i] ^ 1<<(i%8), 0, 0xff, 0x7f} {
 			old := body[i]
 			body[i] = v
 			decodeHostile(t, schema, hostile(t, schema, None, 5, uint32(len(body)), body))

@@ -104,6 +104,10 @@ type Reader struct {
 	head   [HeaderSize]byte
 	stored []byte // of a compressed frame
 	err    error
+
+	// Admit, where set, is asked before the body of a frame is read and memory for
+	// it taken; its error ends the stream. It may block.
+	Admit func(Header) error
 }
 
 var _ dataflow.Stream = (*Reader)(nil)
@@ -154,6 +158,11 @@ func (r *Reader) next() (dataflow.Batch, error) {
 	h, err := r.dec.header(r.head[:])
 	if err != nil {
 		return nil, r.at(err)
+	}
+	if r.Admit != nil {
+		if err := r.Admit(h); err != nil {
+			return nil, err
+		}
 	}
 	var body *memory.Buffer
 	if h.Codec == None {

@@ -32,7 +32,7 @@ func (s spill) Create(env *dataflow.Env, name string, schema *arrow.Schema) (dat
 	}
 	file, err := env.Temp.Create(name)
 	if err != nil {
-		return nil, fileError("block.Spill", "", err)
+		return nil, FileError("block.Spill", "", err)
 	}
 	w := &spillWriter{env: env, name: name, schema: schema, file: file,
 		out: Writer{w: file, enc: enc, flushAt: shortFlush}}
@@ -57,7 +57,7 @@ func (w *spillWriter) Write(b dataflow.Batch) error {
 		return &dataflow.Error{Op: "block.Spill", Path: w.name, Kind: dataflow.Fatal, Err: errors.New("write to a run that has ended")}
 	}
 	if err := w.out.Write(b); err != nil {
-		return fileError("block.Spill", w.file.Name(), err)
+		return FileError("block.Spill", w.file.Name(), err)
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func (w *spillWriter) Finish() (dataflow.SpillRun, error) {
 		return nil, &dataflow.Error{Op: "block.Spill", Path: w.name, Kind: dataflow.Fatal, Err: errors.New("a run ends once")}
 	}
 	if err := w.out.Flush(); err != nil {
-		err = fileError("block.Spill", w.file.Name(), err)
+		err = FileError("block.Spill", w.file.Name(), err)
 		w.Abort()
 		return nil, err
 	}
@@ -125,11 +125,12 @@ func remove(f *os.File) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// fileError gives what a file system says the form that the scheduler reads.
-func fileError(op, name string, err error) error {
+// FileError gives what a file system says the form that the scheduler reads: a
+// full disk is of kind DiskFull and wraps dataflow.ErrDiskFull.
+func FileError(op, name string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return &dataflow.Error{Op: op, Path: name, Kind: dataflow.DiskFull, Err: fmt.Errorf("%w: %w", dataflow.ErrDiskFull, err),
-			Try: "give the worker a larger or another folder for temporary files"}
+			Try: "give the worker a larger or another folder for shuffle and temporary files"}
 	}
 	if dataflow.KindOf(err) == dataflow.DiskFull {
 		return &dataflow.Error{Op: op, Path: name, Kind: dataflow.DiskFull, Err: err}

@@ -13,12 +13,13 @@ import (
 func BatchBytes(b dataflow.Batch) int64 {
 	var n int64
 	for _, c := range b.Columns() {
-		n += arrayBytes(c)
+		n += ArrayBytes(c)
 	}
 	return n
 }
 
-func arrayBytes(a arrow.Array) int64 {
+// ArrayBytes is BatchBytes for one column.
+func ArrayBytes(a arrow.Array) int64 {
 	rows := int64(a.Len())
 	var n int64
 	if a.NullN() > 0 {
@@ -36,17 +37,17 @@ func arrayBytes(a arrow.Array) int64 {
 		n += 8*rows + int64(len(a.ValueBytes()))
 	case *array.Struct:
 		for i := range a.NumField() {
-			n += arrayBytes(a.Field(i))
+			n += ArrayBytes(a.Field(i))
 		}
 	case *array.Dictionary:
-		n += arrayBytes(a.Indices()) + arrayBytes(a.Dictionary())
+		n += ArrayBytes(a.Indices()) + ArrayBytes(a.Dictionary())
 	case array.ListLike:
 		n += 8 * rows
 		if rows > 0 {
 			from, _ := a.ValueOffsets(0)
 			_, to := a.ValueOffsets(int(rows) - 1)
 			if all := int64(a.ListValues().Len()); all > 0 && to > from {
-				n += arrayBytes(a.ListValues()) * (to - from) / all
+				n += ArrayBytes(a.ListValues()) * (to - from) / all
 			}
 		}
 	default:
