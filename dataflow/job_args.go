@@ -137,7 +137,6 @@ func cutFlag(a string) (name, value string, has bool) {
 	return strings.Cut(strings.TrimPrefix(name, "-"), "=")
 }
 
-
 func (j *Job) usage() string {
 	var b strings.Builder
 	j.flags.SetOutput(&b)
