@@ -2,6 +2,32 @@
 // memory, HDFS and S3 look alike, the optional abilities some of them have, and
 // the registry that finds the driver for a name's scheme. It knows nothing of
 // batches, formats or jobs.
+//
+// # From attempt to object
+//
+// A writer calls Create, Write and Seal. Nothing is visible yet, and the folder
+// of the final name is not even made: an output is absent or whole. The Sealed
+// that Seal returns is all that any process needs to Publish or to Discard.
+//
+// # What a dead writer leaves
+//
+// All that is created under a context of WithOwner can be found again by two
+// things that the owner's journal knows: a prefix and the owner. Sweep(prefix,
+// owner) removes it, with no list of attempts and with no help of their writers,
+// and never touches what is published or another owner's. So whoever ends a job,
+// or takes over a dead one, sweeps each of the job's outputs once, after all its
+// writers have stopped.
+//
+// Only when the journal itself is lost is age the judge: what carries an owner
+// that no journal knows and has not changed for longer than any job may run is
+// garbage. No driver deletes by age on its own; docs/format/attempts.md says
+// where each keeps its attempts and how to find old ones.
+//
+// # Names
+//
+// What follows "scheme://" (and its authority, for those that have one) is the
+// name, byte for byte: percent signs, plus signs, blanks and Unicode stand for
+// themselves and are never decoded. Only Glob gives characters a meaning.
 package storage
 
 import (
@@ -22,6 +48,9 @@ var (
 	// ErrTransient marks a failure that may pass: a reset, a time-out, a busy
 	// server. Whoever sees it may try again.
 	ErrTransient = errors.New("transient storage failure")
+	// ErrGone marks a sealed object that is neither waiting to be published nor
+	// what its name holds now: it was discarded, swept, or replaced since.
+	ErrGone = errors.New("sealed object is gone")
 	// ErrUnsupported marks an ability that this driver lacks.
 	ErrUnsupported = errors.ErrUnsupported
 )
@@ -41,13 +70,15 @@ type Filesystem interface {
 
 	// Publish makes a sealed object visible under its name, replacing what was
 	// there. It is idempotent: publishing again, also from another process and
-	// after the first has succeeded, succeeds and changes nothing.
+	// after the first has succeeded, succeeds and changes nothing. What is neither
+	// waiting nor published fails with ErrGone.
 	Publish(ctx context.Context, s Sealed) error
 
 	// List yields every visible object whose name is prefix itself or lies below
-	// it (prefix is cut at slashes: "out" does not match "output"), in order of
-	// name. What is created but not published is not listed. A prefix that holds
-	// nothing yields nothing. An error ends the sequence.
+	// it (prefix is cut at slashes: "out" does not match "output"; a slash at its
+	// end means nothing), in order of name, byte by byte. What is created but not
+	// published is not listed. A prefix that holds nothing yields nothing. An error
+	// ends the sequence.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 
 	// Remove deletes an object; with a folder's name all that lies below it,
@@ -64,10 +95,12 @@ type File interface {
 }
 
 // An Object is one attempt to write one name. It is used by one goroutine and
-// ends with exactly one of Seal and Abort; a second call of either is harmless.
+// ends with exactly one of Seal and Abort; a second call of either is harmless: an
+// Abort after a Seal that succeeded does nothing. Write does not keep its argument.
 type Object interface {
 	io.Writer
-	// Seal makes what was written durable and still invisible.
+	// Seal makes what was written durable and still invisible. A Seal that fails
+	// has thrown away what was written, as Abort does.
 	Seal(ctx context.Context) (Sealed, error)
 	// Abort throws away what was written. It is to be called with a context that
 	// outlives a cancellation.
@@ -88,7 +121,7 @@ type Info struct {
 	Name    string
 	Size    int64
 	ModTime time.Time // zero where the driver knows none
-	Dir     bool      // only from Stat: a folder, or a prefix that holds something
+	Dir     bool      // only from Stat and ListFolder: a folder, or a prefix that holds something
 	ETag    string    // changes with the content where the driver has it
 }
 
@@ -118,9 +151,24 @@ type (
 	Sweeper interface {
 		Sweep(ctx context.Context, prefix, owner string) error
 	}
+	// FolderLister lists one level: the objects and the folders directly in a
+	// folder, in order of name (a folder's as if a slash ended it), what is
+	// unpublished left out. A folder that is not
+	// there yields nothing. An error that comes with an Info that has a Name is
+	// about that entry alone; the reader may go on. Any other ends the sequence.
+	FolderLister interface {
+		ListFolder(ctx context.Context, folder string) iter.Seq2[Info, error]
+	}
 	// Unwrapper is a wrapper that can be looked through.
 	Unwrapper interface {
 		Unwrap() Filesystem
+	}
+	// Forwarder is a wrapper with methods for more abilities than what it wraps may
+	// have. As believes in such an ability only where Forwards, asked with a nil
+	// pointer to its interface such as (*Stater)(nil), says true.
+	Forwarder interface {
+		Unwrapper
+		Forwards(ability any) bool
 	}
 )
 
@@ -128,7 +176,9 @@ type (
 func As[T any](fs Filesystem) (T, bool) {
 	for fs != nil {
 		if t, ok := fs.(T); ok {
-			return t, true
+			if f, ok := fs.(Forwarder); !ok || f.Forwards((*T)(nil)) {
+				return t, true
+			}
 		}
 		u, ok := fs.(Unwrapper)
 		if !ok {
