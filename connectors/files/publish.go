@@ -103,7 +103,7 @@ func (s *sink) Clean(ctx context.Context, c dataflow.Commit) error {
 	}
 	if m != nil && mine {
 		err := p.carryOut(ctx, m)
-		if errors.Is(err, storage.ErrNotExist) {
+		if errors.Is(err, storage.ErrGone) || errors.Is(err, storage.ErrNotExist) {
 			err = p.undo(ctx, m) // a sealed part is gone: better nothing than half
 		}
 		if err != nil {
@@ -159,24 +159,15 @@ func (p *publisher) parts(won []dataflow.Receipt) ([]storage.Sealed, error) {
 
 // decide is steps 1 to 3.
 func (p *publisher) decide(ctx context.Context, parts []storage.Sealed) (*manifest, error) {
-	switch err := p.create(ctx, manifestName, []byte(p.commit.Job)); {
-	case errors.Is(err, storage.ErrExist):
-		holder, err := p.read(ctx, manifestName)
-		if err != nil {
-			return nil, err
-		}
-		if string(holder) != p.commit.Job {
-			return nil, p.busy(string(holder))
-		}
-	case err != nil:
-		return nil, err
-	default: // another process may have published the whole job in between
-		if m, err := p.readManifest(ctx); err != nil || m != nil {
-			return m, errors.Join(err, p.remove(ctx, manifestName))
-		}
+	if m, err := p.takeTurn(ctx); err != nil || m != nil {
+		return m, err
 	}
 	m := &manifest{Version: 1, Job: p.commit.Job, Parts: parts}
 	if err := p.free(ctx, m); err != nil {
+		// What is in the way may be our own, published by another process.
+		if m, merr := p.readManifest(ctx); merr != nil || m != nil {
+			return m, merr
+		}
 		return nil, errors.Join(err, p.remove(ctx, manifestName))
 	}
 	raw, err := json.Marshal(m)
@@ -190,6 +181,39 @@ func (p *publisher) decide(ctx context.Context, parts []storage.Sealed) (*manife
 		return nil, err
 	}
 	return m, nil
+}
+
+// turnTries bounds how often a turn may end just when it is looked at.
+const turnTries = 100
+
+// takeTurn is step 1. It returns a manifest where another process has decided in
+// the meantime, or nil when this one has the turn.
+func (p *publisher) takeTurn(ctx context.Context) (*manifest, error) {
+	var holder []byte
+	for range turnTries {
+		err := p.create(ctx, manifestName, []byte(p.commit.Job))
+		if err == nil {
+			m, err := p.readManifest(ctx)
+			if err != nil || m == nil {
+				return nil, err
+			}
+			return m, p.remove(ctx, manifestName) // published whole in between
+		}
+		if !errors.Is(err, storage.ErrExist) {
+			return nil, err
+		}
+		holder, err = p.read(ctx, manifestName)
+		switch {
+		case errors.Is(err, storage.ErrNotExist): // that turn is over
+			continue
+		case err != nil:
+			return nil, err
+		case string(holder) == p.commit.Job:
+			return p.readManifest(ctx)
+		}
+		return nil, p.busy(string(holder))
+	}
+	return nil, p.busy(string(holder))
 }
 
 // free checks that the output may be written and sets what is deleted for it.
@@ -255,6 +279,12 @@ func (p *publisher) carryOut(ctx context.Context, m *manifest) error {
 		}
 	}
 	if err := p.create(ctx, successName, nil); err != nil && !errors.Is(err, storage.ErrExist) {
+		return err
+	}
+	// Another process of this job may have come this far before, and the turn be
+	// another job's by now.
+	mine, err := p.holdsTurn(ctx)
+	if err != nil || !mine {
 		return err
 	}
 	return p.remove(ctx, manifestName)
