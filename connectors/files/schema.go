@@ -1,6 +1,7 @@
 package files
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -30,7 +31,11 @@ func EncodeSchema(s *arrow.Schema) (json.RawMessage, error) {
 		}
 		cols = append(cols, column{Name: f.Name, Type: name, Required: !f.Nullable})
 	}
-	return json.Marshal(cols)
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false) // list<int64> is to be read by people
+	err := e.Encode(cols)
+	return bytes.TrimSpace(out.Bytes()), err
 }
 
 // DecodeSchema reads what EncodeSchema writes.

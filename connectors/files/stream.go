@@ -142,6 +142,11 @@ func (s *stream) TrySplit(keep float64) (dataflow.Split, bool) {
 	var give []piece
 	if n := len(s.todo); n > 0 {
 		kept := min(int(float64(n)*keep+0.5), n-1)
+		if s.cur == nil && kept == 0 { // whoever has begun nothing keeps a file
+			if kept = 1; n == 1 {
+				return dataflow.Split{}, false
+			}
+		}
 		give = s.todo[kept:]
 		s.todo = s.todo[:kept:kept]
 	} else if sh, ok := s.cur.(Shrinker); ok {
