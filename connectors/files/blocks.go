@@ -273,6 +273,9 @@ func (b *Blocks) move(n int64) {
 	b.mu.Unlock()
 }
 
+// Fail ends the stream with an error: Next returns it from now on.
+func (b *Blocks) Fail(err error) { b.err = err }
+
 // AddRows counts rows for Progress.
 func (b *Blocks) AddRows(n int64) {
 	b.mu.Lock()
