@@ -1,0 +1,74 @@
+package files
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/divisi-data/divisi/dataflow"
+)
+
+// Kind is the name under which source and sink are registered.
+const Kind = "files"
+
+// SourceArgs are the arguments of the source, as JSON in a plan.
+type SourceArgs struct {
+	// Paths are files, folders and globs; in folders and globs, names that begin
+	// with "_" or "." are skipped.
+	Paths   []string        `json:"paths"`
+	Format  string          `json:"format"`
+	Options json.RawMessage `json:"options,omitempty"` // the format's own
+	// Schema is a list of columns (see EncodeSchema); without it the format
+	// infers one from the first file.
+	Schema json.RawMessage `json:"schema,omitempty"`
+	// Columns are the names of the columns to read, in the order they come out;
+	// none means all.
+	Columns []string `json:"columns,omitempty"`
+	Policy  Policy   `json:"policy,omitzero"`
+	// MaxRecordBytes bounds one record; 0 means DefaultMaxRecordBytes.
+	MaxRecordBytes int64 `json:"max_record_bytes,omitempty"`
+}
+
+// DefaultMaxRecordBytes is how long a record may be unless the arguments say
+// otherwise.
+const DefaultMaxRecordBytes = 64 << 20
+
+// maxRecordBytesMax keeps a block of whole records below what Arrow's 32-bit
+// offsets address.
+const maxRecordBytesMax = 1 << 30
+
+// Policy says what is done about a record that cannot be read.
+type Policy struct {
+	// Bad is "fail" (the default) or "skip".
+	Bad string `json:"bad,omitempty"`
+	// Max is how many bad records one task skips before it fails; 0 means any
+	// number. They are counted in the counter "files.bad_records".
+	Max int64 `json:"max,omitempty"`
+}
+
+// SinkArgs are the arguments of the sink, as JSON in a plan.
+type SinkArgs struct {
+	Path   string `json:"path"` // the folder
+	Format string `json:"format"`
+	// Options are the format's own, and "compression": none, gzip or zstd for
+	// formats that do not compress by themselves.
+	Options json.RawMessage `json:"options,omitempty"`
+}
+
+// DecodeOptions reads a format's options into v; a field that v lacks is an error
+// of kind User, so that a misspelled option is not ignored.
+func DecodeOptions(format string, options json.RawMessage, v any) error {
+	if len(options) == 0 {
+		return nil
+	}
+	if err := decodeStrict(options, v); err != nil {
+		return &dataflow.Error{Op: "files." + format, Kind: dataflow.User, Err: fmt.Errorf("options %s: %w", options, err)}
+	}
+	return nil
+}
+
+func decodeStrict(raw []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
+}

@@ -1,0 +1,348 @@
+package files
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/divisi-data/divisi/dataflow"
+)
+
+// BlockOptions say how the records of a file end.
+type BlockOptions struct {
+	Op string // for errors: "text.Read"
+	// Record is the size of a record in bytes; 0 means records are lines.
+	Record int64
+	// Cut returns how many bytes at the front of buf are whole records, for files
+	// that are read whole. Nil: up to the last line feed, or multiple of Record.
+	Cut func(buf []byte) int
+}
+
+// Blocks reads a range of a file in blocks of whole records: those that begin in
+// the range, each once. It reads large pieces, and a block's bytes are in a buffer
+// of the attempt's allocator that may become part of a batch without a copy.
+// Used by one goroutine; Progress and Shrink may be called from any.
+type Blocks struct {
+	opt    BlockOptions
+	in     *Input
+	env    *dataflow.Env
+	src    io.ReadCloser
+	carry  []byte // begun but unfinished record, follows the last block
+	skip   bool   // the record before the range is still to be passed over
+	done   bool
+	closed bool
+	err    error
+	held   int64 // reserved for a record longer than a block
+	chunk  int
+
+	mu      sync.Mutex
+	pos     int64 // where the next block begins
+	end     int64 // records that begin here or later are not ours
+	claimed int64 // what begins before this is begun: Shrink keeps it
+	rows    int64
+}
+
+// A Block is some whole records. The receiver owns the buffer.
+type Block struct {
+	Buffer *memory.Buffer // its length is that of the records
+	Offset int64          // where they begin in the (decompressed) file
+}
+
+// tailBytes is how much is read at once to finish the record at the range's end.
+const tailBytes = 64 << 10
+
+// shrinkMin is the least that is worth giving away.
+const shrinkMin = 4 << 20
+
+// NewBlocks begins to read; the blocks own in, also when it fails.
+func NewBlocks(env *dataflow.Env, in *Input, opt BlockOptions) (*Blocks, error) {
+	b := &Blocks{opt: opt, in: in, env: env, chunk: max(env.BatchBytes, 16)}
+	start := in.Offset
+	b.pos, b.end = in.Offset, in.End()
+	if in.Codec != Plain || opt.Cut != nil {
+		start, b.pos, b.end = 0, 0, math.MaxInt64
+	} else if opt.Record > 0 {
+		b.pos, b.end = roundUp(b.pos, opt.Record), roundUp(b.end, opt.Record)
+		start = b.pos
+	} else if start > 0 { // a line begins here if the byte before is a line feed
+		start--
+		b.pos, b.skip = start, true
+	}
+	b.claimed = b.pos
+	if b.pos >= b.end {
+		b.done = true
+		return b, nil
+	}
+	src, err := in.Reader(start)
+	if err != nil {
+		in.Close()
+		return nil, in.Fail(opt.Op, 0, err)
+	}
+	b.src = src
+	return b, nil
+}
+
+func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
+
+// Next returns the next block, never an empty one, or io.EOF again and again.
+func (b *Blocks) Next(ctx context.Context) (Block, error) {
+	if b.err != nil {
+		return Block{}, b.err
+	}
+	if b.done {
+		return Block{}, io.EOF
+	}
+	blk, err := b.next(ctx)
+	if err != nil {
+		b.err = err
+		if err == io.EOF {
+			b.done = true
+		}
+	}
+	return blk, err
+}
+
+func (b *Blocks) next(ctx context.Context) (Block, error) {
+	buf := memory.NewResizableBuffer(b.env.Alloc)
+	keep := false
+	defer func() {
+		if !keep {
+			buf.Release()
+		}
+	}()
+	buf.Resize(max(b.chunk, len(b.carry)+b.chunk/2))
+	n := copy(buf.Bytes(), b.carry)
+	b.carry = b.carry[:0]
+	for {
+		if err := ctx.Err(); err != nil {
+			return Block{}, err
+		}
+		want := b.claim(n, buf.Len()-n)
+		k, err := io.ReadFull(b.src, buf.Bytes()[n:n+want])
+		n += k
+		eof := errors.Is(err, io.EOF) || err == io.ErrUnexpectedEOF
+		if err != nil && !eof {
+			return Block{}, b.in.Fail(b.opt.Op, b.pos+int64(n), err)
+		}
+		if b.skip {
+			i := bytes.IndexByte(buf.Bytes()[:n], '\n')
+			if i < 0 {
+				if eof {
+					return Block{}, io.EOF
+				}
+				b.move(int64(n))
+				n = 0
+				if b.pos >= b.end { // the range lies inside one long line
+					return Block{}, io.EOF
+				}
+				continue
+			}
+			b.skip = false
+			b.move(int64(i + 1))
+			n = copy(buf.Bytes(), buf.Bytes()[i+1:n])
+		}
+		cut, last := b.cut(buf.Bytes()[:n], eof)
+		if cut == 0 && last {
+			return Block{}, io.EOF
+		}
+		whole := n
+		if last {
+			whole = cut
+		}
+		if err := b.limit(buf.Bytes()[:whole], cut); err != nil {
+			return Block{}, err
+		}
+		if cut > 0 {
+			b.done = last
+			b.carry = append(b.carry, buf.Bytes()[cut:n]...)
+			if last {
+				b.carry = nil
+			}
+			out := Block{Buffer: buf, Offset: b.pos}
+			b.move(int64(cut))
+			buf.ResizeNoShrink(cut)
+			keep = true
+			return out, nil
+		}
+		if n == buf.Len() { // one record longer than the buffer
+			if err := b.grow(buf); err != nil {
+				return Block{}, err
+			}
+		}
+	}
+}
+
+// claim says how many bytes to read behind the n that are there, and marks what
+// begins in them as begun.
+func (b *Blocks) claim(n, room int) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at := b.pos + int64(n)
+	if left := b.end - at; left > 0 {
+		room = int(min(int64(room), left))
+	} else if b.opt.Record == 0 {
+		room = min(room, tailBytes)
+	}
+	b.claimed = max(b.claimed, min(at+int64(room), b.end))
+	return room
+}
+
+// cut says how many bytes of buf are whole records of ours, and whether they are
+// the last.
+func (b *Blocks) cut(buf []byte, eof bool) (n int, last bool) {
+	b.mu.Lock()
+	end := b.end
+	b.mu.Unlock()
+	if b.pos >= end {
+		return 0, true
+	}
+	if b.opt.Record > 0 {
+		if n = len(buf); eof || b.pos+int64(n) >= end {
+			return n, true // the format sees whether the last one is whole
+		}
+		return n - n%int(b.opt.Record), false
+	}
+	if left := end - b.pos; int64(len(buf)) >= left {
+		// Ours ends with the first line feed at or behind the range's last byte.
+		if i := bytes.IndexByte(buf[left-1:], '\n'); i >= 0 {
+			return int(left) + i, true
+		}
+	}
+	if eof {
+		return len(buf), true
+	}
+	if b.opt.Cut != nil {
+		return b.opt.Cut(buf), false
+	}
+	if int64(len(buf)) >= end-b.pos {
+		return 0, false // the last line is not whole yet; it comes with those before it
+	}
+	return bytes.LastIndexByte(buf, '\n') + 1, false
+}
+
+// limit refuses a line longer than MaxRecordBytes, wherever the cuts lie.
+func (b *Blocks) limit(buf []byte, cut int) error {
+	most := b.in.MaxRecordBytes
+	if most <= 0 || int64(len(buf)) <= most || b.opt.Record > 0 {
+		return nil
+	}
+	if b.opt.Cut != nil { // the format checks whole records, here only the unfinished
+		if int64(len(buf)-cut) > most {
+			return b.in.TooLarge(b.opt.Op, b.pos+int64(cut))
+		}
+		return nil
+	}
+	for at := 0; at < len(buf); {
+		i := bytes.IndexByte(buf[at:], '\n')
+		if i < 0 {
+			i = len(buf) - at
+		}
+		if int64(i) > most {
+			return b.in.TooLarge(b.opt.Op, b.pos+int64(at))
+		}
+		at += i + 1
+	}
+	return nil
+}
+
+// grow doubles the buffer for a record that does not fit.
+func (b *Blocks) grow(buf *memory.Buffer) error {
+	size := int64(buf.Len()) * 2
+	if most := b.in.MaxRecordBytes; most > 0 {
+		size = max(min(size, most+int64(b.chunk)), int64(buf.Len())+int64(b.chunk))
+	}
+	if size > b.held && b.env.Memory != nil {
+		if err := b.env.Memory.Reserve(size - b.held); err != nil {
+			return err
+		}
+		b.held = size
+	}
+	buf.Resize(int(size))
+	return nil
+}
+
+func (b *Blocks) move(n int64) {
+	b.mu.Lock()
+	b.pos += n
+	b.claimed = max(b.claimed, b.pos)
+	b.mu.Unlock()
+}
+
+// Fail ends the stream with an error: Next returns it from now on.
+func (b *Blocks) Fail(err error) { b.err = err }
+
+// AddRows counts rows for Progress.
+func (b *Blocks) AddRows(n int64) {
+	b.mu.Lock()
+	b.rows += n
+	b.mu.Unlock()
+}
+
+// Progress implements dataflow.Progresser. For a compressed file the fraction is
+// of the stored bytes read.
+func (b *Blocks) Progress() dataflow.Progress {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := dataflow.Progress{Bytes: max(0, b.pos-b.in.Offset), Rows: b.rows}
+	switch {
+	case b.end == math.MaxInt64:
+		p.Fraction = 0
+		if b.in.Size > 0 && b.in.Codec == Plain {
+			p.Fraction = min(1, float64(b.pos)/float64(b.in.Size))
+		}
+	case b.end > b.in.Offset:
+		p.Fraction = min(1, float64(p.Bytes)/float64(b.end-b.in.Offset))
+	}
+	return p
+}
+
+// Shrink implements Shrinker.
+func (b *Blocks) Shrink(keep float64) (int64, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	left := b.end - b.claimed
+	if b.end == math.MaxInt64 || left < shrinkMin {
+		return 0, false
+	}
+	end := b.claimed + int64(float64(left)*min(1, max(0, keep)))
+	if b.opt.Record > 0 {
+		end = roundUp(end, b.opt.Record)
+	}
+	if end >= b.end {
+		return 0, false
+	}
+	b.end = end
+	return end, true
+}
+
+// Close closes the file.
+func (b *Blocks) Close() error {
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	if b.err == nil {
+		b.err = errClosed
+	}
+	if b.src != nil {
+		b.src.Close()
+	}
+	if b.held > 0 {
+		b.env.Memory.Release(b.held)
+		b.held = 0
+	}
+	b.carry = nil
+	b.mu.Lock()
+	if b.end != math.MaxInt64 {
+		b.end = b.claimed // nothing to give away any more
+	}
+	b.mu.Unlock()
+	return b.in.Close()
+}
+
+var errClosed = errors.New("stream is closed")

@@ -1,0 +1,193 @@
+package files
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/storage"
+)
+
+func init() {
+	dataflow.RegisterSource(dataflow.SourceKind{
+		Kind:    Kind,
+		Summary: "files of a format: paths, folders, globs",
+		Build: func(args []byte) (dataflow.Source, error) {
+			var a SourceArgs
+			if err := decodeStrict(args, &a); err != nil {
+				return nil, &dataflow.Error{Op: "files.Source", Kind: dataflow.User, Err: fmt.Errorf("arguments %s: %w", args, err)}
+			}
+			return NewSource(a)
+		},
+	})
+}
+
+// NewSource makes a source from its arguments; wrong ones are an error of kind User.
+func NewSource(a SourceArgs) (dataflow.Source, error) {
+	fail := func(format string, args ...any) (dataflow.Source, error) {
+		return nil, &dataflow.Error{Op: "files.Source", Kind: dataflow.User, Err: fmt.Errorf(format, args...)}
+	}
+	if len(a.Paths) == 0 {
+		return fail("no paths are given")
+	}
+	switch a.Policy.Bad {
+	case "", "fail", "skip":
+	default:
+		return fail("policy for bad records is %q (have fail, skip)", a.Policy.Bad)
+	}
+	if a.MaxRecordBytes < 0 || a.MaxRecordBytes > maxRecordBytesMax {
+		return fail("max_record_bytes is %d, may be at most %d", a.MaxRecordBytes, maxRecordBytesMax)
+	}
+	if a.MaxRecordBytes == 0 {
+		a.MaxRecordBytes = DefaultMaxRecordBytes
+	}
+	f, err := LookupFormat(a.Format)
+	if err != nil {
+		return nil, err
+	}
+	s := &source{args: a}
+	if len(a.Schema) > 0 {
+		if s.given, err = DecodeSchema(a.Schema); err != nil {
+			return fail("schema: %w", err)
+		}
+	}
+	if s.reader, err = f.Reader(ReadOptions{Options: a.Options, Schema: s.given, Columns: a.Columns}); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+type source struct {
+	args   SourceArgs
+	given  *arrow.Schema
+	reader Reader
+}
+
+// Schema implements dataflow.Source.
+func (s *source) Schema(ctx context.Context) (*arrow.Schema, error) {
+	return s.reader.Schema(ctx, func() (*Input, error) {
+		found, err := expand(ctx, s.args.Paths)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found { // an empty file says nothing about its columns
+			if f.size > 0 {
+				return s.openPiece(ctx, piece{URI: f.uri, Bytes: f.size, Size: f.size}, nil)
+			}
+		}
+		return nil, &dataflow.Error{Op: "files.Schema", Path: s.args.Paths[0], Kind: dataflow.User,
+			Err: fmt.Errorf("%w: every file is empty", dataflow.ErrNoInput), Try: "give the schema"}
+	})
+}
+
+// payload is what a split says to Open.
+type payload struct {
+	Pieces []piece `json:"pieces"`
+	// Schema is what the planning task inferred, so that all tasks read alike.
+	Schema json.RawMessage `json:"schema,omitempty"`
+}
+
+// piece is a range of a file.
+type piece struct {
+	URI    string `json:"uri"`
+	Offset int64  `json:"off,omitempty"`
+	Bytes  int64  `json:"len,omitempty"`
+	Size   int64  `json:"size"` // of the whole file while planning
+}
+
+// Splits implements dataflow.Source.
+func (s *source) Splits(ctx context.Context, hint dataflow.SplitHint) ([]dataflow.Split, error) {
+	found, err := expand(ctx, s.args.Paths)
+	if err != nil {
+		return nil, err
+	}
+	var schema json.RawMessage
+	if s.given == nil && anyBytes(found) {
+		inferred, err := s.Schema(ctx)
+		if err != nil {
+			return nil, err
+		}
+		// A type that has no name in the list of columns is found again in each file.
+		schema, _ = EncodeSchema(inferred)
+	}
+	return cut(ctx, found, s.reader.Splittable(), schema, hint)
+}
+
+func anyBytes(found []foundFile) bool {
+	for _, f := range found {
+		if f.size > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Open implements dataflow.Source.
+func (s *source) Open(env *dataflow.Env, split dataflow.Split) (dataflow.Stream, error) {
+	var p payload
+	if err := json.Unmarshal(split.Payload, &p); err != nil {
+		return nil, &dataflow.Error{Op: "files.Open", Path: split.ID, Kind: dataflow.Fatal, Err: fmt.Errorf("payload of the split: %w", err)}
+	}
+	st := &stream{env: env, source: s, todo: p.Pieces, encoded: p.Schema, id: split.ID}
+	for _, q := range p.Pieces {
+		st.total += q.Bytes
+	}
+	if len(p.Schema) > 0 {
+		schema, err := DecodeSchema(p.Schema)
+		if err != nil {
+			return nil, &dataflow.Error{Op: "files.Open", Path: split.ID, Kind: dataflow.Fatal, Err: err}
+		}
+		st.schema = schema
+	} else if len(p.Pieces) > 0 {
+		schema, err := s.Schema(env.Context)
+		if err != nil {
+			return nil, err
+		}
+		st.schema = schema
+	}
+	return st, nil
+}
+
+// openPiece opens a piece's file and checks that it is still what was planned.
+func (s *source) openPiece(ctx context.Context, p piece, env *dataflow.Env) (*Input, error) {
+	fs, name, err := storage.Resolve(ctx, p.URI)
+	if err != nil {
+		return nil, storageError("files.Open", p.URI, err)
+	}
+	f, err := fs.Open(ctx, name)
+	if err != nil {
+		return nil, storageError("files.Open", p.URI, err)
+	}
+	if f.Size() != p.Size {
+		size := f.Size()
+		f.Close()
+		return nil, &dataflow.Error{Op: "files.Open", Path: p.URI, Kind: dataflow.User,
+			Err: fmt.Errorf("%w: it has %d bytes, had %d", ErrInputChanged, size, p.Size),
+			Try: "run the job again when nobody writes to its input"}
+	}
+	in := &Input{Path: p.URI, File: f, Size: p.Size, Offset: p.Offset, Length: p.Bytes,
+		Codec: CodecOf(name), MaxRecordBytes: s.args.MaxRecordBytes}
+	if env != nil && s.args.Policy.Bad == "skip" {
+		in.OnBad = s.skipBad(env)
+	}
+	return in, nil
+}
+
+// skipBad counts bad records and fails when there are too many.
+func (s *source) skipBad(env *dataflow.Env) func(error) error {
+	count := env.Counters.Get("files.bad_records")
+	return func(err error) error {
+		count.Inc()
+		if n := count.Value(); s.args.Policy.Max > 0 && n > s.args.Policy.Max {
+			return &dataflow.Error{Op: "files.Read", Kind: dataflow.User,
+				Err: fmt.Errorf("%d bad records, the policy skips %d in a task; the last: %w", n, s.args.Policy.Max, err)}
+		}
+		if env.Log != nil {
+			env.Log.Warn("skipped a bad record", "err", err)
+		}
+		return nil
+	}
+}
