@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
@@ -96,7 +97,8 @@ func (h *host) serve(ctx context.Context, from pb.ControlClient) error {
 	defer server.Stop()
 
 	logDir := exchange.LogDir(w.cfg.Dir, j.id)
-	if err := errors.Join(os.MkdirAll(logDir, 0o700), os.MkdirAll(filepath.Join(exchange.JobDir(w.cfg.Dir, j.id), "work"), 0o700)); err != nil {
+	work := filepath.Join(exchange.JobDir(w.cfg.Dir, j.id), "work")
+	if err := errors.Join(os.MkdirAll(logDir, 0o700), os.MkdirAll(work, 0o700), os.MkdirAll(exchange.ShuffleDir(w.cfg.Dir, j.id), 0o700)); err != nil {
 		return &hostError{kind: dataflow.Transient, err: errors.Join(err, theirs.Close())}
 	}
 	out, err := os.CreateTemp(logDir, "host-*.log")
@@ -105,7 +107,7 @@ func (h *host) serve(ctx context.Context, from pb.ControlClient) error {
 	}
 	defer out.Close()
 	h.logName = out.Name()
-	p, err := w.cfg.StartHost(ctx, HostStart{Job: j.spec, Binary: binary, Conn: theirs, Dir: filepath.Join(exchange.JobDir(w.cfg.Dir, j.id), "work"), Output: out})
+	p, err := w.cfg.StartHost(ctx, HostStart{Job: j.spec, Binary: binary, Conn: theirs, Dir: work, Output: out})
 	if err != nil {
 		return &hostError{kind: dataflow.Transient, err: fmt.Errorf("start the task host: %w", err)}
 	}
@@ -178,7 +180,7 @@ func (h *host) Attach(stream pb.Host_AttachServer) error {
 		switch b := m.Body.(type) {
 		case *pb.FromHost_Ready:
 			if b.Ready.Error != "" {
-				h.cancel(&hostError{kind: dataflow.Fatal, err: errors.New(b.Ready.Error)})
+				h.w.log.Error("a task host cannot run its job", "job", h.job.id, "err", b.Ready.Error) // its tasks say so too
 			}
 		case *pb.FromHost_Result:
 			h.w.result(h, b.Result)
@@ -249,12 +251,15 @@ func tailOf(name string) string {
 // socketPair is a connection within this machine: our end, and the host's as a file
 // that it can inherit.
 func socketPair() (net.Conn, *os.File, error) {
+	syscall.ForkLock.RLock() // no child may inherit them between the two calls
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
+		syscall.ForkLock.RUnlock()
 		return nil, nil, fmt.Errorf("socketpair: %w", err)
 	}
 	unix.CloseOnExec(fds[0])
 	unix.CloseOnExec(fds[1])
+	syscall.ForkLock.RUnlock()
 	ours := os.NewFile(uintptr(fds[0]), "worker")
 	theirs := os.NewFile(uintptr(fds[1]), "task-host")
 	c, err := net.FileConn(ours)

@@ -70,7 +70,7 @@ func (a *attempt) try(ctx context.Context) (result *pb.TaskResult, err error) {
 		}
 	}()
 	if a.host.program == nil {
-		return nil, &dataflow.Error{Op: "task", Task: a.id.String(), Kind: dataflow.Fatal, Err: errors.New("the job's graph could not be built in the task host")}
+		return nil, &dataflow.Error{Op: "task", Task: a.id.String(), Kind: dataflow.Fatal, Err: a.host.broken}
 	}
 	env, closeEnv, err := a.env(ctx)
 	if err != nil {

@@ -46,6 +46,7 @@ type host struct {
 	init      *pb.HostInit
 	job       *pb.JobSpec
 	program   *plan.Program
+	broken    error // why there is no program
 	memory    *dataflow.Memory
 	fetcher   *exchange.Fetcher
 	locations *locations
@@ -61,6 +62,32 @@ type host struct {
 // build is the job's; it is called once. Serve owns conn. When it returns, all attempts
 // have ended and what they had not sealed is gone.
 func Serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job)) error {
+	return serve(ctx, conn, build, func(error) {})
+}
+
+// ServeProcess is Serve for a process that is nothing but a task host: its connection
+// is file 3, and the process exits when that ends, whatever user code is doing then.
+func ServeProcess(build func(*dataflow.Job)) {
+	f := os.NewFile(3, "worker")
+	conn, err := net.FileConn(f)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "task host: file 3 is no connection: a worker starts this, not a person:", err)
+		os.Exit(2)
+	}
+	f.Close()
+	exit := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	exit(serve(context.Background(), conn, build, exit))
+}
+
+// serve is Serve; over is called when the worker has gone or said stop, before the
+// running attempts are waited for.
+func serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job), over func(error)) error {
 	h := &host{locations: newLocations(), prepared: map[int32][]byte{}, running: map[string]*attempt{}}
 	once := make(chan net.Conn, 1)
 	once <- conn
@@ -89,7 +116,9 @@ func Serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job)) error 
 	}
 	defer h.wg.Wait() // attempts end before the connection does
 	defer cancel()
-	return h.run(ctx, build)
+	err = h.run(ctx, build)
+	over(err)
+	return err
 }
 
 // run answers the worker's messages.
@@ -155,7 +184,7 @@ func (h *host) start(build func(*dataflow.Job)) {
 	ready := &pb.HostReady{Protocol: version.Protocol, Version: version.String(), Pid: int32(os.Getpid())}
 	p, err := compile(h.job, build)
 	if err != nil {
-		ready.Error = err.Error()
+		ready.Error, h.broken = err.Error(), err
 	} else {
 		h.program = p
 		ready.Fingerprint = p.Plan.Fingerprint
