@@ -223,6 +223,9 @@ func (in *interpreter) operator(n *Node) [][]Batch {
 		in.t.Errorf("%s says %v, its node %v", n.Name, schema, n.Schema)
 	}
 	var out [][]Batch
+	if len(schemas) == 2 {
+		plannedSides = [2]*arrow.Schema(schemas)
+	}
 	for i := range max(1, tasks) {
 		var ss []Stream
 		for k, rows := range inputs {
@@ -235,6 +238,7 @@ func (in *interpreter) operator(n *Node) [][]Batch {
 			}
 		}
 		env := in.env()
+		env.Task.Index = i
 		st, err := op.Open(env, ss...)
 		in.check(err)
 		out = append(out, in.drain(st))
@@ -249,8 +253,10 @@ func (in *interpreter) operatorOf(n *Node) Operator {
 	if n.Op != nil {
 		return n.Op
 	}
-	op, err := NewOperator(n.Ref.Kind, n.Ref.Args)
-	in.check(err)
+	op, ok := plainOperator(n.Ref.Kind, n.Ref.Args)
+	if !ok {
+		in.t.Fatalf("no operator of kind %s", n.Ref.Kind)
+	}
 	return op
 }
 
@@ -388,27 +394,6 @@ func (r *memoryRun) Remove() error {
 
 // flat is all tasks' rows, one after the other.
 func flat[T any](tasks [][]T) []T { return slices.Concat(tasks...) }
-
-// testKey is sort keys as a string that orders alike, for tests of few types.
-func testKey(b Batch, keys []SortKey, row int) string {
-	var s string
-	for _, k := range keys {
-		v := b.Column(k.Column).ValueStr(row)
-		var n int64
-		if _, err := fmt.Sscan(v, &n); err == nil {
-			v = fmt.Sprintf("%020d", uint64(n)+1<<63)
-		}
-		if k.Descending {
-			inv := []byte(v)
-			for i := range inv {
-				inv[i] = 0xff - inv[i]
-			}
-			v = string(inv)
-		}
-		s += v + "\x00"
-	}
-	return s
-}
 
 func (in *interpreter) bounds(n *Node, tasks [][]Batch, parts int) []string {
 	var all []string

@@ -26,7 +26,7 @@ type run struct {
 	at    int     // the step whose code runs
 	ended []func()
 
-	// The record being worked on, for error messages.
+	// The record being worked on, for error messages; batch belongs to whoever set it.
 	src   int // input
 	batch Batch
 	row   int
@@ -143,10 +143,7 @@ func (r *run) end() {
 	for i := len(r.ended) - 1; i >= 0; i-- {
 		r.ended[i]()
 	}
-	if r.batch != nil {
-		r.batch.Release()
-		r.batch = nil
-	}
+	r.batch = nil
 }
 
 // failure is what a panic means.
@@ -154,6 +151,8 @@ func (r *run) failure(v any) error {
 	switch v := v.(type) {
 	case stopRun:
 		return v.err
+	case userFailure:
+		return r.userError(v.err)
 	case *Error: // thrown by an encoder
 		e := *v
 		e.Op, e.Path, e.Task = r.op(), r.where(), r.env.Task.String()
@@ -163,13 +162,13 @@ func (r *run) failure(v any) error {
 		Err: fmt.Errorf("panic: %v\n%s", v, panicStack()), Try: "the job's function failed on this record"}
 }
 
-// userError is what a user function returned.
-func (r *run) userError(err error) {
+// userError is what an author's function returned, with where that was.
+func (r *run) userError(err error) error {
 	kind := KindOf(err)
 	if kind == Unknown {
 		kind = User
 	}
-	r.fail(&Error{Op: r.op(), Path: r.where(), Task: r.env.Task.String(), Kind: kind, Err: err})
+	return &Error{Op: r.op(), Path: r.where(), Task: r.env.Task.String(), Kind: kind, Err: err}
 }
 
 // op names the step whose code ran, and where the author wrote it.
