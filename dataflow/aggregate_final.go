@@ -47,7 +47,9 @@ func (f *final[K, A]) add(p Pair[K, A]) {
 	a, fresh := f.t.at(p.Key)
 	if a == nil {
 		f.spill()
-		a, fresh = f.t.at(p.Key)
+		if a, fresh = f.t.at(p.Key); a == nil {
+			f.outOfMemory() // a single key
+		}
 	}
 	if fresh {
 		*a = p.Value
@@ -59,7 +61,7 @@ func (f *final[K, A]) add(p Pair[K, A]) {
 // spill moves all entries to the runs.
 func (f *final[K, A]) spill() {
 	if f.r.env.Spill == nil || f.depth == spillDepth {
-		f.r.fail(f.b.m.Reserve(1 << 62)) // says who holds how much
+		f.outOfMemory()
 	}
 	hash := f.in.fields[0].hash
 	f.t.each(func(k K, a *A) {
@@ -80,6 +82,9 @@ func (f *final[K, A]) spill() {
 	}
 	f.t.reset()
 }
+
+// outOfMemory fails with an error that says who holds how much.
+func (f *final[K, A]) outOfMemory() { f.r.fail(f.b.m.Reserve(1 << 62)) }
 
 func (f *final[K, A]) open(i uint64) *spillWay[K, A] {
 	env := *f.r.env
@@ -114,14 +119,13 @@ func (f *final[K, A]) abort() {
 
 // finish passes every key and its value to emit.
 func (f *final[K, A]) finish(emit func(K, A)) {
-	defer f.t.free()
 	if f.ways == [spillWays]*spillWay[K, A]{} {
 		f.t.each(func(k K, a *A) { emit(k, *a) })
+		f.t.free()
 		return
 	}
 	f.spill()
-	f.b.close()
-	f.t = newTable[K, A](f.b, f.in.fields[0].layout)
+	f.t.free()
 	for i, w := range f.ways {
 		if w == nil {
 			continue
@@ -145,7 +149,8 @@ func (f *final[K, A]) again(run SpillRun, emit func(K, A)) {
 		f.r.fail(err)
 	}
 	defer s.Close()
-	sub := &final[K, A]{r: f.r, at: f.at, in: f.in, merge: f.merge, b: f.b, t: f.t, depth: f.depth + 1}
+	sub := &final[K, A]{r: f.r, at: f.at, in: f.in, merge: f.merge, b: f.b, depth: f.depth + 1}
+	sub.t = newTable[K, A](f.b, f.in.fields[0].layout)
 	defer sub.abort()
 	for {
 		b, err := s.Next(f.r.ctx)
@@ -158,7 +163,6 @@ func (f *final[K, A]) again(run SpillRun, emit func(K, A)) {
 		sub.addAll(b)
 	}
 	sub.finish(emit)
-	f.t = sub.t
 }
 
 func (f *final[K, A]) addAll(b Batch) {

@@ -24,6 +24,7 @@ type interpreter struct {
 	parts     int
 	fuse      bool
 	limit     int64 // of memory, 0: none
+	noSpill   bool
 
 	done     map[*Node][][]Batch
 	counters *Counters
@@ -55,7 +56,7 @@ func settings(t *testing.T, f func(t *testing.T, in *interpreter)) {
 		rows, parts int
 		fuse        bool
 		limit       int64
-	}{{1, 1, true, 0}, {3, 2, false, 0}, {1 << 16, 4, true, 0}, {7, 3, true, 1 << 17}} {
+	}{{1, 1, true, 0}, {3, 2, false, 0}, {1 << 16, 4, true, 0}, {7, 3, true, 80 << 10}} {
 		t.Run(fmt.Sprintf("batch=%d,parts=%d,fuse=%v,limit=%d", s.rows, s.parts, s.fuse, s.limit), func(t *testing.T) {
 			f(t, &interpreter{t: t, batchRows: s.rows, parts: s.parts, fuse: s.fuse, limit: s.limit})
 		})
@@ -69,7 +70,9 @@ func (in *interpreter) env() *Env {
 	env.Counters = in.counters
 	env.File = in.files
 	env.Memory = NewMemory("test", in.limit)
-	env.Spill = memorySpill{in}
+	if !in.noSpill {
+		env.Spill = memorySpill{in}
+	}
 	env.Side = func(_ context.Context, id int) (Stream, error) {
 		var all []Batch
 		for _, task := range in.rows(in.g.Nodes[id]) {
@@ -223,6 +226,14 @@ func (in *interpreter) operator(n *Node) [][]Batch {
 		in.t.Errorf("%s says %v, its node %v", n.Name, schema, n.Schema)
 	}
 	var out [][]Batch
+	defer func() { // what a failed node made before is nobody's
+		if v := recover(); v != nil {
+			for _, b := range slices.Concat(out...) {
+				b.Release()
+			}
+			panic(v)
+		}
+	}()
 	if len(schemas) == 2 {
 		plannedSides = [2]*arrow.Schema(schemas)
 	}

@@ -122,7 +122,7 @@ func shuffled[K, V any](d Dataset[Pair[K, V]], s Shuffle[K, V], key *codec[K]) G
 	parts := Map(d, func(p Pair[K, V]) part[K, V] {
 		n := s.Partitioner.Partition(p.Key)
 		if n < 0 {
-			panic(fmt.Sprintf("Partition returned %d: it must be at least 0", n))
+			panic(userFailure{fmt.Errorf("Partition returned %d: it must be at least 0", n)})
 		}
 		return part[K, V]{int32(n & 0x7fffffff), p.Key, p.Value}
 	}).Named("Partition")
