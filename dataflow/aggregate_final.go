@@ -22,6 +22,7 @@ type final[K comparable, A any] struct {
 	merge func(a, b A) A
 	b     *budget
 	t     table[K, A]
+	kept  kept[A]
 	depth int
 
 	ways [spillWays]*spillWay[K, A] // nil until something was spilled
@@ -39,6 +40,7 @@ func newFinal[K comparable, A any](r *run, at int, in *codec[Pair[K, A]], merge 
 	r.atEnd(f.b.close)
 	r.atEnd(f.abort)
 	f.t = newTable[K, A](f.b, in.fields[0].layout)
+	f.kept = newKept[A](f.b)
 	return f
 }
 
@@ -51,11 +53,17 @@ func (f *final[K, A]) add(p Pair[K, A]) {
 			f.outOfMemory() // a single key
 		}
 	}
+	if f.kept.keeper != nil {
+		f.kept.before(a, fresh)
+	}
 	if fresh {
 		*a = p.Value
-		return
+	} else {
+		*a = f.merge(*a, p.Value)
 	}
-	*a = f.merge(*a, p.Value)
+	if f.kept.keeper != nil && !f.kept.after(a) {
+		f.spill()
+	}
 }
 
 // spill moves all entries to the runs.
@@ -81,6 +89,7 @@ func (f *final[K, A]) spill() {
 		}
 	}
 	f.t.reset()
+	f.kept.reset()
 }
 
 // outOfMemory fails with an error that says who holds how much.
@@ -151,6 +160,7 @@ func (f *final[K, A]) again(run SpillRun, emit func(K, A)) {
 	defer s.Close()
 	sub := &final[K, A]{r: f.r, at: f.at, in: f.in, merge: f.merge, b: f.b, depth: f.depth + 1}
 	sub.t = newTable[K, A](f.b, f.in.fields[0].layout)
+	sub.kept = newKept[A](f.b)
 	defer sub.abort()
 	for {
 		b, err := s.Next(f.r.ctx)
