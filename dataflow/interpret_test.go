@@ -24,6 +24,7 @@ type interpreter struct {
 	parts     int
 	fuse      bool
 	limit     int64 // of memory, 0: none
+	noSpill   bool
 
 	done     map[*Node][][]Batch
 	counters *Counters
@@ -55,7 +56,7 @@ func settings(t *testing.T, f func(t *testing.T, in *interpreter)) {
 		rows, parts int
 		fuse        bool
 		limit       int64
-	}{{1, 1, true, 0}, {3, 2, false, 0}, {1 << 16, 4, true, 0}, {7, 3, true, 1 << 17}} {
+	}{{1, 1, true, 0}, {3, 2, false, 0}, {1 << 16, 4, true, 0}, {7, 3, true, 80 << 10}} {
 		t.Run(fmt.Sprintf("batch=%d,parts=%d,fuse=%v,limit=%d", s.rows, s.parts, s.fuse, s.limit), func(t *testing.T) {
 			f(t, &interpreter{t: t, batchRows: s.rows, parts: s.parts, fuse: s.fuse, limit: s.limit})
 		})
@@ -69,7 +70,9 @@ func (in *interpreter) env() *Env {
 	env.Counters = in.counters
 	env.File = in.files
 	env.Memory = NewMemory("test", in.limit)
-	env.Spill = memorySpill{in}
+	if !in.noSpill {
+		env.Spill = memorySpill{in}
+	}
 	env.Side = func(_ context.Context, id int) (Stream, error) {
 		var all []Batch
 		for _, task := range in.rows(in.g.Nodes[id]) {
@@ -223,6 +226,17 @@ func (in *interpreter) operator(n *Node) [][]Batch {
 		in.t.Errorf("%s says %v, its node %v", n.Name, schema, n.Schema)
 	}
 	var out [][]Batch
+	defer func() { // what a failed node made before is nobody's
+		if v := recover(); v != nil {
+			for _, b := range slices.Concat(out...) {
+				b.Release()
+			}
+			panic(v)
+		}
+	}()
+	if len(schemas) == 2 {
+		plannedSides = [2]*arrow.Schema(schemas)
+	}
 	for i := range max(1, tasks) {
 		var ss []Stream
 		for k, rows := range inputs {
@@ -235,6 +249,7 @@ func (in *interpreter) operator(n *Node) [][]Batch {
 			}
 		}
 		env := in.env()
+		env.Task.Index = i
 		st, err := op.Open(env, ss...)
 		in.check(err)
 		out = append(out, in.drain(st))
@@ -249,8 +264,10 @@ func (in *interpreter) operatorOf(n *Node) Operator {
 	if n.Op != nil {
 		return n.Op
 	}
-	op, err := NewOperator(n.Ref.Kind, n.Ref.Args)
-	in.check(err)
+	op, ok := plainOperator(n.Ref.Kind, n.Ref.Args)
+	if !ok {
+		in.t.Fatalf("no operator of kind %s", n.Ref.Kind)
+	}
 	return op
 }
 
@@ -388,27 +405,6 @@ func (r *memoryRun) Remove() error {
 
 // flat is all tasks' rows, one after the other.
 func flat[T any](tasks [][]T) []T { return slices.Concat(tasks...) }
-
-// testKey is sort keys as a string that orders alike, for tests of few types.
-func testKey(b Batch, keys []SortKey, row int) string {
-	var s string
-	for _, k := range keys {
-		v := b.Column(k.Column).ValueStr(row)
-		var n int64
-		if _, err := fmt.Sscan(v, &n); err == nil {
-			v = fmt.Sprintf("%020d", uint64(n)+1<<63)
-		}
-		if k.Descending {
-			inv := []byte(v)
-			for i := range inv {
-				inv[i] = 0xff - inv[i]
-			}
-			v = string(inv)
-		}
-		s += v + "\x00"
-	}
-	return s
-}
 
 func (in *interpreter) bounds(n *Node, tasks [][]Batch, parts int) []string {
 	var all []string

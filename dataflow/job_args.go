@@ -97,6 +97,7 @@ func (j *Job) scan(name string) {
 		}
 		if err := j.flags.Set(name, value); err != nil {
 			j.Errorf("flag --%s: %q: %v%s", name, value, err, j.usage())
+			_ = j.flags.Set(name, f.DefValue)
 		}
 	}
 }

@@ -36,8 +36,12 @@ type layout struct {
 	put func(c column) func(p unsafe.Pointer)
 	// get makes the function that writes row i of an array to an address.
 	get func(a arrow.Array) func(i int, p unsafe.Pointer)
-	// hash is nil where values cannot be compared as keys.
+	// hash is nil where values cannot be looked up: they hold pointers.
 	hash func(p unsafe.Pointer, seed uint64) uint64
+	// cmp orders as the engine's sort does: absent first, minus zero is zero, NaN
+	// behind all numbers, structs by their fields in turn. It is nil where values
+	// have no order.
+	cmp func(p, q unsafe.Pointer) int
 }
 
 type structField struct {
