@@ -112,13 +112,13 @@ func (f *fixture) cuts(t *testing.T) {
 	}
 	step := int64(1) // every cut of a small file, some of a larger one
 	if n > 1000 {
-		step = n / 60
+		step = n / 30
 	}
 	for at := int64(0); at <= n; at += step {
 		try(1, at)
 		try(1<<20, at)
 	}
-	for range 50 {
+	for range 25 {
 		var at []int64
 		for range rnd.IntN(8) + 1 {
 			at = append(at, rnd.Int64N(n+1))
@@ -265,11 +265,11 @@ func (f *fixture) damage(t *testing.T) {
 			t.Errorf("%s: %v (%T, kind %s), want a *dataflow.Error that names file and kind", what, err, err, dataflow.KindOf(err))
 		}
 	}
-	step := max(1, len(f.data)/60)
+	step := max(1, len(f.data)/40)
 	for n := 0; n < len(f.data); n += step {
 		try(fmt.Sprintf("truncated to %d of %d bytes", n, len(f.data)), f.data[:n])
 	}
-	for range 150 {
+	for range 100 {
 		bad := slices.Clone(f.data)
 		at, bit := rnd.IntN(len(bad)), rnd.IntN(8)
 		bad[at] ^= 1 << bit

@@ -179,11 +179,9 @@ func (s *stream) column(r *pqarrow.ColumnReader, n int64) (arrow.Array, error) {
 	} else if out, err = array.Concatenate(chunks, s.env.Alloc); err != nil {
 		return nil, err
 	}
-	if v, ok := out.(interface{ ValidateFull() error }); ok {
-		if err := v.ValidateFull(); err != nil {
-			out.Release()
-			return nil, err
-		}
+	if err := files.CheckArray(out.Data()); err != nil {
+		out.Release()
+		return nil, err
 	}
 	return out, nil
 }
