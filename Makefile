@@ -1,19 +1,47 @@
-# make prints its targets.
-.PHONY: help check test race generate
-help:
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/	/'
+# make prints its targets. CI runs the same commands.
+SHELL := /bin/bash
+GO ?= go
+export CGO_ENABLED = 0
 
-check: ## format, vet, house rules, quick tests
-	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
-	go vet ./...
-	go test -short ./...
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BUF         = github.com/bufbuild/buf/cmd/buf@v1.75.0
+
+.DEFAULT_GOAL := help
+.PHONY: help build check test race fuzz bench generate clean
+
+help:
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## the binary, in bin/divisi
+	$(GO) build -trimpath -o bin/divisi ./cmd/divisi
+
+check: ## format, vet, static checks, house rules, quick tests (under 3 minutes)
+	@files=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$files" || { echo "not formatted (run gofmt -w):"; echo "$$files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -short -timeout 170s ./...
 
 test: ## all tests, as CI runs them
-	go test ./...
+	$(GO) vet ./...
+	$(GO) test -timeout 25m ./...
 
-BUF = github.com/bufbuild/buf/cmd/buf@v1.75.0
+race: ## all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
+
+FUZZ_SECONDS = $(if $(filter command line,$(origin SECONDS)),$(SECONDS),10)
+fuzz: ## every fuzz target for SECONDS=N seconds each
+	@set -e; for pkg in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | sed 's/func //'); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ_SECONDS)s $$pkg; done; done
+
+bench: ## benchmarks beside their peers; ONLY=name for one of them
+	$(GO) run ./benchmarks $(if $(ONLY),-only $(ONLY))
+
 generate: ## what is generated from proto/
-	GOBIN=$(CURDIR)/bin go install $(BUF)
-	GOBIN=$(CURDIR)/bin go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
-	GOBIN=$(CURDIR)/bin go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+	GOBIN=$(CURDIR)/bin $(GO) install $(BUF)
+	GOBIN=$(CURDIR)/bin $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+	GOBIN=$(CURDIR)/bin $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 	cd proto && PATH="$(CURDIR)/bin:$$PATH" buf generate
+
+clean: ## what make built
+	rm -rf bin

@@ -127,7 +127,14 @@ func begun(ctx context.Context, name, folder string, near bool) (place, *os.File
 		}
 		p := place{anchor: anchor, folder: folder, name: name}
 		dir := p.dir()
-		if err := mkdirs(anchor, dir); err != nil {
+		err = mkdirs(anchor, path.Join(anchor, folder))
+		if err == nil {
+			err = own(path.Join(anchor, folder))
+		}
+		if err == nil {
+			err = mkdirs(anchor, dir)
+		}
+		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
@@ -150,6 +157,16 @@ func begun(ctx context.Context, name, folder string, near bool) (place, *os.File
 		}
 	}
 	return place{}, nil, errors.New("the folder for its attempts vanishes again and again")
+}
+
+// own refuses a link in the place of an owner's folder, which in a folder that all
+// may write to, such as /tmp, somebody else can have put there.
+func own(folder string) error {
+	fi, err := os.Lstat(folder)
+	if err == nil && !fi.IsDir() {
+		return fmt.Errorf("%s is no folder (%s): it is not followed; remove it by hand", folder, fi.Mode().Type())
+	}
+	return err
 }
 
 // anchorOf finds the folder that an attempt's hidden folder goes into.

@@ -98,7 +98,7 @@ func failed(op, name string, err error) error {
 		return e
 	}
 	switch {
-	case errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, storage.ErrNotExist):
+	case errors.Is(err, syscall.ENOTDIR) && (op == "open" || op == "stat"):
 		err = fmt.Errorf("%w: something above it is a file and no folder (%w)", storage.ErrNotExist, err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		err = fmt.Errorf("%w: free space there, or name another place", err)

@@ -3,10 +3,12 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -48,21 +50,44 @@ func (FS) Remove(ctx context.Context, name string) error {
 }
 
 // removeAttempts removes those attempts of an owner's folder beside anchor whose
-// final name is prefix or below it.
+// final name is prefix or below it. In a folder that all may write to, such as
+// /tmp, somebody else may have put a link there in place of the owner's folder:
+// nothing is removed through it.
 func removeAttempts(anchor, folder, prefix string) error {
 	p := place{anchor: anchor, folder: folder, name: prefix}
-	dir := p.dir()
-	if err := removeTree(dir); err != nil {
+	hiddenFolder, dir := path.Join(anchor, folder), p.dir()
+	fi, err := os.Lstat(hiddenFolder)
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !fi.IsDir() {
+		return fmt.Errorf("%s is no folder (%s): it is not followed; remove it by hand", hiddenFolder, fi.Mode().Type())
+	}
+	root, err := os.OpenRoot(hiddenFolder)
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if opened, err := root.Stat("."); err != nil || !os.SameFile(fi, opened) {
+		return errors.Join(err, fmt.Errorf("%s was exchanged while it was swept", hiddenFolder))
+	}
+	err = root.RemoveAll(strings.TrimPrefix(dir, hiddenFolder+"/"))
+	if err := tolerable(err); err != nil {
 		return err
 	}
 	prune(path.Dir(dir), anchor)
 	return nil
 }
 
-// removeTree is os.RemoveAll for a folder in which others make files meanwhile:
-// what they make after this began may stay.
-func removeTree(dir string) error {
-	err := os.RemoveAll(dir)
+// tolerable forgives the removal of a folder in which others make files
+// meanwhile: what they make after it began may stay.
+func tolerable(err error) error {
 	if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, fs.ErrExist) || absent(err) {
 		return nil
 	}
@@ -109,7 +134,7 @@ func sweepInside(ctx context.Context, root, folder string) error {
 		case !d.IsDir():
 			return nil
 		case d.Name() == folder:
-			if err := removeTree(p); err != nil {
+			if err := tolerable(os.RemoveAll(p)); err != nil {
 				return err
 			}
 			return fs.SkipDir

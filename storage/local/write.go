@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"hash"
 	"hash/crc32"
 	"os"
@@ -90,6 +91,9 @@ func (o *object) durable(ctx context.Context) error {
 	// Somebody may have swept the attempt: then there is nothing to flush, and
 	// the receipt must not say that there is.
 	if _, err := os.Lstat(o.temp); err != nil {
+		if absent(err) {
+			err = fmt.Errorf("%w: it was swept or removed while it was written (%w)", storage.ErrGone, err)
+		}
 		return err
 	}
 	return flush(o.dir(), o.anchor)

@@ -86,7 +86,7 @@ func pieces(ctx context.Context, fs storage.Filesystem, prefix string) error {
 	for _, size := range []int{1, 0, 7, 4096, 65536, 1, 65537, 3, 131072, 1 << 17} {
 		n := copy(buf[:min(size, len(rest))], rest)
 		if got, err := o.Write(buf[:n]); err != nil || got != n {
-			return fmt.Errorf("Write of %d bytes: %d, %w", n, got, errors.Join(err, o.Abort(ctx)))
+			return fmt.Errorf("Write of %d bytes: %d, %v", n, got, errors.Join(err, o.Abort(ctx)))
 		}
 		rest = rest[n:]
 		clear(buf) // the writer's own again
@@ -129,7 +129,7 @@ func largeObject(ctx context.Context, fs storage.Filesystem, prefix string) erro
 				n = min(n, len(data)-off)
 				p := make([]byte, n)
 				if got, err := f.ReadAt(p, int64(off)); got != n || err != nil && err != io.EOF {
-					return fmt.Errorf("concurrent ReadAt of %d bytes at %d: %d, %w", n, off, got, err)
+					return fmt.Errorf("concurrent ReadAt of %d bytes at %d: %d, %v", n, off, got, err)
 				}
 				if err := equal(fmt.Sprintf("concurrent ReadAt of %d at %d", n, off), p, data[off:off+n]); err != nil {
 					return err

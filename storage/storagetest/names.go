@@ -181,7 +181,7 @@ func oddNames(ctx context.Context, fs storage.Filesystem, prefix string) error {
 			return err
 		}
 		if info, err := storage.Stat(ctx, fs, name); err != nil || info.Name != name {
-			return fmt.Errorf("Stat(%q): %+v, %w", name, info, err)
+			return fmt.Errorf("Stat(%q): %+v, %v", name, info, err)
 		}
 	}
 	for _, name := range all {

@@ -20,7 +20,7 @@ func sealed(ctx context.Context, fs storage.Filesystem, name string, data []byte
 		return storage.Sealed{}, fmt.Errorf("Create: %w", err)
 	}
 	if n, err := o.Write(data); err != nil || n != len(data) {
-		return storage.Sealed{}, fmt.Errorf("Write of %d bytes: %d, %w", len(data), n, errors.Join(err, o.Abort(ctx)))
+		return storage.Sealed{}, fmt.Errorf("Write of %d bytes: %d, %v", len(data), n, errors.Join(err, o.Abort(ctx)))
 	}
 	s, err := o.Seal(ctx)
 	if err != nil {

@@ -1,0 +1,98 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// WritePage makes docs/README.md, tables and plots, of all results/*.json.
+func WritePage(results, docs string) error {
+	names, err := filepath.Glob(filepath.Join(results, "*.json"))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(docs, 0o755); err != nil {
+		return err
+	}
+	var b strings.Builder
+	b.WriteString("# Benchmarks\n\nMade from `benchmarks/results/*.json` by `make bench`: contenders run in turn (A, B, C, A, B, C, …) after a round that does not count, medians are quoted, every whole output is compared with an independent program's. A ratio above 1 is slower than the first row.\n")
+	for _, name := range names {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		var r Result
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n%s, %d cores, %.0f GiB, %s, %s.\n", r.Name, r.Machine.CPU, r.Machine.Cores, float64(r.Machine.Memory)/(1<<30), r.Machine.OS, r.Machine.Go)
+		for i, row := range r.Rows {
+			b.WriteString(table(row))
+			plot := fmt.Sprintf("%s-%d.svg", r.Name, i)
+			if err := os.WriteFile(filepath.Join(docs, plot), []byte(svg(row)), 0o644); err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, "\n![%s](%s)\n", row.Work, plot)
+		}
+	}
+	return os.WriteFile(filepath.Join(docs, "README.md"), []byte(b.String()), 0o644)
+}
+
+func table(row Row) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n### %s, %s\n\n| contender | version | wall s (min – max) | CPU s | MB per CPU s | peak MiB | ratio | output |\n|---|---|---|---|---|---|---|---|\n", row.Work, row.Size)
+	for _, c := range row.Contenders {
+		if c.Error != "" {
+			fmt.Fprintf(&b, "| %s | %s | – | – | – | – | – | failed: %s |\n", c.Name, c.Version, cell(c.Error))
+			continue
+		}
+		low, high := c.Seconds[0], c.Seconds[0]
+		for _, s := range c.Seconds {
+			low, high = min(low, s), max(high, s)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %.2f (%.2f – %.2f) | %.2f | %.0f | %d | %.2f | right |\n",
+			c.Name, cell(c.Version), c.Median(), low, high, c.MedianCPU(), float64(row.Bytes)/1e6/c.MedianCPU(), c.Peak>>20, c.Ratio)
+	}
+	return b.String()
+}
+
+func cell(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return strings.ReplaceAll(s, "|", "\\|")
+}
+
+// svg draws a bar per contender, as long as its median.
+func svg(row Row) string {
+	const bar, label, width = 26, 230, 420
+	var longest float64
+	for _, c := range row.Contenders {
+		longest = max(longest, c.Median())
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="13">`+"\n", label+width+80, bar*len(row.Contenders)+10)
+	for i, c := range row.Contenders {
+		y := i*bar + 5
+		w := 0.0
+		if longest > 0 {
+			w = c.Median() / longest * width
+		}
+		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end" fill="#666">%s</text><rect x="%d" y="%d" width="%.0f" height="%d" fill="%s"/><text x="%.0f" y="%d" fill="#666">%.2f s</text>`+"\n",
+			label-8, y+15, escape(c.Name), label, y, w, bar-8, color(i), float64(label)+w+6, y+15, c.Median())
+	}
+	b.WriteString("</svg>\n")
+	return b.String()
+}
+
+func escape(s string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;").Replace(s)
+}
+
+func color(i int) string {
+	if i == 0 {
+		return "#2a7f62"
+	}
+	return "#9aa5b1"
+}

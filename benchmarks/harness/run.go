@@ -1,0 +1,150 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// An Entry is a contender before it has run.
+type Entry struct {
+	Name    string
+	Version string
+	Command string // for people; what Run does
+
+	// Run does the work once; its time is taken, and the CPU time and memory of all
+	// processes below this one meanwhile: what only one entry needs (a cluster) is
+	// started in Before and ended in After.
+	Run func(ctx context.Context) error
+	// Check compares the whole output of the last Run with the truth.
+	Check func() error
+	// Before and After a run, not timed.
+	Before, After func() error
+}
+
+// Compare runs all entries runs times, in turn, after one round that does not count,
+// and fills a row. An entry that fails or is wrong stays in the row and says so.
+func Compare(ctx context.Context, row Row, runs int, log io.Writer, entries ...Entry) Row {
+	row.Contenders = make([]Contender, len(entries))
+	for i, e := range entries {
+		row.Contenders[i] = Contender{Name: e.Name, Version: e.Version, Command: e.Command, Checked: true}
+	}
+	for round := range runs + 1 {
+		for i, e := range entries {
+			c := &row.Contenders[i]
+			if c.Error != "" {
+				continue
+			}
+			m, err := once(ctx, e)
+			if err != nil {
+				c.Error, c.Checked = err.Error(), false
+				fmt.Fprintf(log, "%-28s failed: %v\n", e.Name, err)
+				continue
+			}
+			c.Peak = max(c.Peak, m.peak)
+			if round == 0 {
+				continue
+			}
+			c.Seconds = append(c.Seconds, m.wall)
+			c.CPU = append(c.CPU, m.cpu)
+			fmt.Fprintf(log, "%-28s %8.2f s %8.2f CPU s %6d MiB\n", e.Name, m.wall, m.cpu, m.peak>>20)
+		}
+	}
+	row.ratios()
+	return row
+}
+
+type measure struct {
+	wall, cpu float64
+	peak      int64
+}
+
+func once(ctx context.Context, e Entry) (measure, error) {
+	if e.Before != nil {
+		if err := e.Before(); err != nil {
+			return measure{}, err
+		}
+	}
+	root := os.Getpid()
+	before := cpuOf(root)
+	peaks := watchPeak(root)
+	start := time.Now()
+	err := e.Run(ctx)
+	m := measure{wall: time.Since(start).Seconds(), peak: peaks()}
+	m.cpu = cpuOf(root) - before
+	if err == nil && e.Check != nil {
+		err = e.Check()
+	}
+	if e.After != nil {
+		if aerr := e.After(); err == nil {
+			err = aerr
+		}
+	}
+	return m, err
+}
+
+func cpuOf(root int) float64 {
+	var sum float64
+	for _, p := range family(root) {
+		sum += p.cpu
+	}
+	return sum
+}
+
+// watchPeak samples the family's peaks until the returned function is called; that
+// gives the largest of any process but this one.
+func watchPeak(root int) func() int64 {
+	stop, done := make(chan struct{}), make(chan int64)
+	go func() {
+		var peak int64
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			for _, p := range family(root) {
+				if p.pid != os.Getpid() {
+					peak = max(peak, p.peak)
+				}
+			}
+			select {
+			case <-stop:
+				done <- peak
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() int64 { close(stop); return <-done }
+}
+
+// Command runs a program with its standard output to a file ("" throws it away).
+func Command(ctx context.Context, stdout string, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	if stdout != "" {
+		f, err := os.Create(stdout)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		cmd.Stdout = f
+	}
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(errs.String()))
+	}
+	return nil
+}
+
+// VersionOf is the first line a program prints when asked for its version.
+func VersionOf(name string, args ...string) string {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil && len(out) == 0 {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(line)
+}

@@ -1,0 +1,79 @@
+// Command benchmarks runs this engine beside its peers and writes what it saw to
+// benchmarks/results and docs/benchmarks. make bench runs all of it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+
+	"github.com/divisi-data/divisi/benchmarks/harness"
+	"github.com/divisi-data/divisi/benchmarks/wordcount"
+)
+
+// options that all benchmarks share.
+type options struct {
+	work  string
+	bytes int64
+	runs  int
+	log   io.Writer
+}
+
+// benchmarks by name, in the order in which they run.
+var benchmarks = []struct {
+	name string
+	run  func(ctx context.Context, o options) (harness.Result, error)
+}{
+	{"wordcount", func(ctx context.Context, o options) (harness.Result, error) {
+		return wordcount.Run(ctx, wordcount.Options{Work: o.work, Bytes: o.bytes, Vocabulary: 1_000_000, Runs: o.runs, Log: o.log})
+	}},
+}
+
+func main() {
+	o := options{log: os.Stderr}
+	only := flag.String("only", "", "run this benchmark alone: "+names())
+	results := flag.String("results", "benchmarks/results", "folder for the results")
+	docs := flag.String("docs", "docs/benchmarks", "folder for the page")
+	flag.StringVar(&o.work, "work", "benchmarks/data", "folder for data and outputs")
+	flag.Int64Var(&o.bytes, "bytes", 1_000_000_000, "size of the input")
+	flag.IntVar(&o.runs, "runs", 5, "counted runs of each contender")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o, *only, *results, *docs); err != nil {
+		fmt.Fprintln(os.Stderr, "benchmarks:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options, only, results, docs string) error {
+	if only != "" && !slices.Contains(strings.Split(names(), ", "), only) {
+		return fmt.Errorf("no benchmark is called %q: have %s", only, names())
+	}
+	for _, b := range benchmarks {
+		if only != "" && b.name != only {
+			continue
+		}
+		r, err := b.run(ctx, o)
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
+		}
+		if err := r.Save(results); err != nil {
+			return err
+		}
+	}
+	return harness.WritePage(results, docs)
+}
+
+func names() string {
+	var n []string
+	for _, b := range benchmarks {
+		n = append(n, b.name)
+	}
+	return strings.Join(n, ", ")
+}

@@ -1,0 +1,91 @@
+package dataflow
+
+// Limits of a partial aggregation.
+const (
+	// partialBytesMax keeps the table about as large as what a core's caches and
+	// translation buffers like.
+	partialBytesMax = 32 << 20
+	// After so many rows it is looked at whether gathering helps: if more than nine
+	// in ten rows made an entry, rows pass through for a while.
+	partialTrial   = 1 << 16
+	partialThrough = 1 << 20
+)
+
+// partial gathers values by key as far as its table reaches, and passes on what it
+// has whenever the table is full. What comes out may hold a key several times.
+type partial[K comparable, V any] struct {
+	r    *run
+	at   int
+	emit func(Pair[K, V])
+	t    table[K, V]
+
+	rows    int  // since the table was last empty
+	through bool // rows pass for now
+	fresh   bool // of the last value
+}
+
+func newPartial[K comparable, V any](r *run, at int, key *codec[K], emit func(Pair[K, V])) *partial[K, V] {
+	b := newBudget(r.env, r.steps[at].Name, partialBytesMax)
+	r.atEnd(b.close)
+	return &partial[K, V]{r: r, at: at, emit: emit, t: newTable[K, V](b, key.layout)}
+}
+
+// add merges a value into its key's.
+func (p *partial[K, V]) add(k K, v V, merge func(a, b V) V) {
+	p.r.at = p.at
+	a := p.value(k)
+	switch {
+	case a == nil:
+		p.emit(Pair[K, V]{k, v})
+	case p.fresh:
+		*a = v
+	default:
+		*a = merge(*a, v)
+	}
+}
+
+// value is where the value of a key lies, p.fresh whether it is yet to be set; nil
+// means that the row passes through.
+func (p *partial[K, V]) value(k K) *V {
+	if p.through || p.rows == partialTrial {
+		if p.pass() {
+			return nil
+		}
+	}
+	var v *V
+	if v, p.fresh = p.t.at(k); v == nil {
+		useless := p.t.len() > p.rows/10*9
+		p.flush()
+		if useless {
+			p.through = true
+			return nil
+		}
+		v, p.fresh = p.t.at(k)
+	}
+	p.rows++
+	return v
+}
+
+// pass decides whether the next row passes through: at the end of the trial, and
+// while rows pass.
+func (p *partial[K, V]) pass() bool {
+	if !p.through {
+		if p.t.len() <= partialTrial/10*9 {
+			return false
+		}
+		p.flush()
+		p.through = true
+	}
+	if p.rows++; p.rows == partialThrough {
+		p.through, p.rows = false, 0
+	}
+	return true
+}
+
+// flush passes on all that was gathered.
+func (p *partial[K, V]) flush() {
+	p.t.each(func(k K, v *V) { p.emit(Pair[K, V]{k, *v}) })
+	p.t.reset()
+	p.rows = 0
+	p.r.at = p.at
+}

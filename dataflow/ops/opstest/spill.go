@@ -1,0 +1,133 @@
+package opstest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/order"
+)
+
+// Spill keeps runs in the memory of the test, outside every budget, and counts.
+type Spill struct {
+	mu   sync.Mutex
+	made int
+	live int
+	fail int // the write that fails, counted down; 0: none
+}
+
+// Made is the number of runs that were begun.
+func (s *Spill) Made() int { s.mu.Lock(); defer s.mu.Unlock(); return s.made }
+
+// Live is the number of runs begun and not removed.
+func (s *Spill) Live() int { s.mu.Lock(); defer s.mu.Unlock(); return s.live }
+
+func (s *Spill) add(live int) { s.mu.Lock(); s.live += live; s.mu.Unlock() }
+
+// FailAt makes the nth write fail with ErrDiskFull.
+func (s *Spill) FailAt(n int) { s.mu.Lock(); s.fail = n; s.mu.Unlock() }
+
+// Create implements dataflow.Spill.
+func (s *Spill) Create(env *dataflow.Env, name string, schema *arrow.Schema) (dataflow.SpillWriter, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made++
+	s.live++
+	return &run{spill: s, env: env, schema: schema}, nil
+}
+
+type run struct {
+	spill    *Spill
+	env      *dataflow.Env
+	schema   *arrow.Schema
+	batches  []dataflow.Batch
+	rows     int64
+	bytes    int64
+	finished bool
+	gone     bool
+}
+
+func (r *run) Write(b dataflow.Batch) error {
+	r.spill.mu.Lock()
+	fail := r.spill.fail == 1
+	if r.spill.fail > 0 {
+		r.spill.fail--
+	}
+	r.spill.mu.Unlock()
+	switch {
+	case fail:
+		return dataflow.ErrDiskFull
+	case r.finished || r.gone:
+		return errors.New("write to a finished run")
+	case b.NumRows() == 0:
+		return errors.New("an empty batch was spilled")
+	case !b.Schema().Equal(r.schema):
+		return errors.New("a batch of another schema was spilled")
+	}
+	b.Retain()
+	r.batches = append(r.batches, b)
+	r.rows += b.NumRows()
+	r.bytes += order.BatchBytes(b)
+	return nil
+}
+
+func (r *run) Finish() (dataflow.SpillRun, error) {
+	r.finished = true
+	return r, nil
+}
+
+func (r *run) Abort() { _ = r.Remove() }
+
+func (r *run) Open() (dataflow.Stream, error) {
+	if !r.finished || r.gone {
+		return nil, errors.New("open of an unfinished or removed run")
+	}
+	return &runStream{run: r}, nil
+}
+
+func (r *run) Rows() int64  { return r.rows }
+func (r *run) Bytes() int64 { return r.bytes }
+
+func (r *run) Remove() error {
+	if r.gone {
+		return nil
+	}
+	r.gone = true
+	r.spill.add(-1)
+	for _, b := range r.batches {
+		b.Release()
+	}
+	r.batches = nil
+	return nil
+}
+
+type runStream struct {
+	run *run
+	at  int
+}
+
+// Next copies, as a run that was on disk would.
+func (s *runStream) Next(ctx context.Context) (dataflow.Batch, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.run.gone {
+		return nil, errors.New("read from a removed run")
+	}
+	if s.at == len(s.run.batches) {
+		return nil, io.EOF
+	}
+	b := s.run.batches[s.at]
+	s.at++
+	refs := make([]order.Ref, b.NumRows())
+	for i := range refs {
+		refs[i].Row = int32(i)
+	}
+	return order.Take(s.run.env.Alloc, s.run.schema, []dataflow.Batch{b}, refs)
+}
+
+func (s *runStream) Close() error { return nil }

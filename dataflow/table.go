@@ -1,0 +1,94 @@
+package dataflow
+
+import (
+	"reflect"
+	"unsafe"
+)
+
+// A table keeps one value per key while rows are gathered by key. It grows as long
+// as its budget lets it. It is used by one goroutine.
+type table[K comparable, V any] interface {
+	// at is where the value of k lies until the next call; fresh says that the key
+	// is new and the value zero. It is nil when the key is new and there is no room.
+	at(k K) (v *V, fresh bool)
+	len() int
+	// each passes every key and value to f, in an order that depends only on what
+	// was put in.
+	each(f func(k K, v *V))
+	// reset forgets everything and keeps the room.
+	reset()
+	// free gives the room back.
+	free()
+}
+
+// newTable picks the table that is fastest for K.
+func newTable[K comparable, V any](b *budget, key *layout) table[K, V] {
+	t := reflect.TypeFor[K]()
+	switch t.Kind() {
+	case reflect.String:
+		return newStringTable[K, V](b)
+	case reflect.Int, reflect.Int64, reflect.Uint, reflect.Uint64:
+		return newIntTable[K, V](b)
+	}
+	return newAnyTable[K, V](b, key.hash)
+}
+
+// A budget is what a table may take of its task's memory: a share with a limit.
+type budget struct {
+	m    *Memory
+	held int64
+}
+
+func newBudget(env *Env, name string, limit int64) *budget {
+	return &budget{m: env.Memory.Child(name, limit)}
+}
+
+// grow asks for n more bytes.
+func (b *budget) grow(n int64) bool {
+	if !b.m.TryReserve(n) {
+		return false
+	}
+	b.held += n
+	return true
+}
+
+// must takes n bytes that cannot be done without.
+func (b *budget) must(n int64) {
+	if err := b.m.Reserve(n); err != nil {
+		panic(stopRun{err})
+	}
+	b.held += n
+}
+
+func (b *budget) shrink(n int64) {
+	b.m.Release(n)
+	b.held -= n
+}
+
+func (b *budget) close() {
+	b.m.Release(b.held)
+	b.held = 0
+}
+
+// A table begins with so many slots, which it is given whatever the budget says.
+const tableSlotsMin = 1 << 10
+
+// roomy says whether n entries are few enough for so many slots: five in eight.
+func roomy(n, slots int) bool { return n < slots*5/8 }
+
+// keyArena makes strings for keys that a table holds as words. What it hands out
+// is never written again.
+type keyArena struct{ room []byte }
+
+func (a *keyArena) short(lo, hi uint64, n int) string {
+	if n == 0 {
+		return ""
+	}
+	if len(a.room) < n {
+		a.room = make([]byte, 16<<10)
+	}
+	b := a.room[:n:n]
+	a.room = a.room[n:]
+	storeShort(b, lo, hi)
+	return unsafe.String(unsafe.SliceData(b), n)
+}

@@ -1,0 +1,97 @@
+package dataflow
+
+import "unsafe"
+
+// anyTable is for all other keys: entries in the order they came, and an index of
+// their hashes beside.
+type anyTable[K comparable, V any] struct {
+	b       *budget
+	hash    func(unsafe.Pointer, uint64) uint64
+	entries []anyEntry[K, V]
+	index   []uint32 // position in entries plus one; 0: empty
+	mask    uint64
+	key     K // where hash finds the key: an address that is the table's own
+}
+
+type anyEntry[K comparable, V any] struct {
+	h uint64
+	k K
+	v V
+}
+
+func newAnyTable[K comparable, V any](b *budget, hash func(unsafe.Pointer, uint64) uint64) *anyTable[K, V] {
+	t := &anyTable[K, V]{b: b, hash: hash}
+	b.must(t.bytes(tableSlotsMin))
+	t.make(tableSlotsMin)
+	return t
+}
+
+func (t *anyTable[K, V]) bytes(slots int) int64 {
+	return int64(slots) * (4 + int64(unsafe.Sizeof(anyEntry[K, V]{}))*5/8)
+}
+
+func (t *anyTable[K, V]) make(slots int) {
+	t.index = make([]uint32, slots)
+	t.mask = uint64(slots - 1)
+	t.entries = append(make([]anyEntry[K, V], 0, slots*5/8), t.entries...)
+}
+
+func (t *anyTable[K, V]) at(k K) (*V, bool) {
+	t.key = k
+	h := t.hash(unsafe.Pointer(&t.key), 0)
+	i := h & t.mask
+	for ; t.index[i] != 0; i = (i + 1) & t.mask {
+		if e := &t.entries[t.index[i]-1]; e.h == h && e.k == k {
+			return &e.v, false
+		}
+	}
+	if !roomy(len(t.entries), len(t.index)) {
+		if !t.grow() {
+			return nil, true
+		}
+		i = t.empty(h)
+	}
+	t.entries = append(t.entries, anyEntry[K, V]{h: h, k: k})
+	t.index[i] = uint32(len(t.entries))
+	return &t.entries[len(t.entries)-1].v, true
+}
+
+func (t *anyTable[K, V]) empty(h uint64) uint64 {
+	i := h & t.mask
+	for t.index[i] != 0 {
+		i = (i + 1) & t.mask
+	}
+	return i
+}
+
+func (t *anyTable[K, V]) grow() bool {
+	old := len(t.index)
+	if !t.b.grow(t.bytes(2 * old)) {
+		return false
+	}
+	t.make(2 * old)
+	for n := range t.entries {
+		t.index[t.empty(t.entries[n].h)] = uint32(n + 1)
+	}
+	t.b.shrink(t.bytes(old))
+	return true
+}
+
+func (t *anyTable[K, V]) len() int { return len(t.entries) }
+
+func (t *anyTable[K, V]) each(f func(K, *V)) {
+	for i := range t.entries {
+		f(t.entries[i].k, &t.entries[i].v)
+	}
+}
+
+func (t *anyTable[K, V]) reset() {
+	clear(t.entries)
+	t.entries = t.entries[:0]
+	clear(t.index)
+}
+
+func (t *anyTable[K, V]) free() {
+	t.entries, t.index = nil, nil
+	t.b.close()
+}

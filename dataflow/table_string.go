@@ -1,0 +1,177 @@
+package dataflow
+
+import (
+	"unsafe"
+
+	"github.com/zeebo/xxh3"
+)
+
+// stringTable is open addressing with the keys in the slots: a key of up to 16
+// bytes is two words that are compared at once, a longer one its hash and its
+// place in an arena. A key that is kept is copied, so that it does not hold on to
+// the batch it came in.
+type stringTable[K comparable, V any] struct {
+	b     *budget
+	slots []stringSlot[V]
+	mask  uint64
+	n     int
+	long  []byte // the long keys, one after the other
+	room  int64  // of long, as reserved
+	keys  keyArena
+}
+
+type stringSlot[V any] struct {
+	lo, hi uint64 // the bytes; of a long key: hash, and place in long
+	size   uint64 // length of the key plus one; 0: the slot is empty
+	v      V
+}
+
+func newStringTable[K comparable, V any](b *budget) *stringTable[K, V] {
+	t := &stringTable[K, V]{b: b}
+	b.must(t.bytes(tableSlotsMin))
+	t.make(tableSlotsMin)
+	return t
+}
+
+func (t *stringTable[K, V]) bytes(slots int) int64 {
+	return int64(slots) * int64(unsafe.Sizeof(stringSlot[V]{}))
+}
+
+func (t *stringTable[K, V]) make(slots int) {
+	t.slots = make([]stringSlot[V], slots)
+	t.mask = uint64(slots - 1)
+}
+
+func (t *stringTable[K, V]) at(k K) (*V, bool) {
+	s := *(*string)(unsafe.Pointer(&k))
+	if len(s) > 16 {
+		return t.atLong(s)
+	}
+	lo, hi := loadShort(s)
+	size := uint64(len(s)) + 1
+	slots, mask := t.slots, t.mask
+	i := shortHash(lo, hi, size) & mask
+	for {
+		e := &slots[i&uint64(len(slots)-1)]
+		if (e.lo^lo)|(e.hi^hi)|(e.size^size) == 0 {
+			return &e.v, false
+		}
+		if e.size == 0 {
+			break
+		}
+		i = (i + 1) & mask
+	}
+	return t.insert(i, lo, hi, size)
+}
+
+func shortHash(lo, hi, size uint64) uint64 { return mix64(lo^size<<56, hi+size) }
+
+// insert fills the empty slot i, or makes room and fills another.
+func (t *stringTable[K, V]) insert(i, lo, hi, size uint64) (*V, bool) {
+	if !roomy(t.n, len(t.slots)) {
+		if !t.grow() {
+			return nil, true
+		}
+		h := lo
+		if size <= 17 {
+			h = shortHash(lo, hi, size)
+		}
+		i = t.empty(h)
+	}
+	t.n++
+	e := &t.slots[i]
+	e.lo, e.hi, e.size = lo, hi, size
+	return &e.v, true
+}
+
+func (t *stringTable[K, V]) atLong(s string) (*V, bool) {
+	h := xxh3.HashString(s)
+	size := uint64(len(s)) + 1
+	i := h & t.mask
+	for ; ; i = (i + 1) & t.mask {
+		e := &t.slots[i]
+		if e.size == 0 {
+			break
+		}
+		if e.lo == h && e.size == size && string(t.long[e.hi:e.hi+uint64(len(s))]) == s {
+			return &e.v, false
+		}
+	}
+	if need := len(t.long) + len(s); int64(need) > t.room {
+		room := int64(max(4<<10, 2*len(t.long), need))
+		if !t.b.grow(room - t.room) {
+			if t.n > 0 {
+				return nil, true
+			}
+			t.b.must(room - t.room) // a single key is not divisible
+		}
+		t.room = room
+		t.long = append(make([]byte, 0, room), t.long...)
+	}
+	v, _ := t.insert(i, h, uint64(len(t.long)), size)
+	if v != nil {
+		t.long = append(t.long, s...)
+	}
+	return v, true
+}
+
+// empty finds a free slot for a hash.
+func (t *stringTable[K, V]) empty(h uint64) uint64 {
+	i := h & t.mask
+	for t.slots[i].size != 0 {
+		i = (i + 1) & t.mask
+	}
+	return i
+}
+
+func (t *stringTable[K, V]) grow() bool {
+	old := t.slots
+	if !t.b.grow(t.bytes(2 * len(old))) {
+		return false
+	}
+	t.make(2 * len(old))
+	for k := range old {
+		e := &old[k]
+		if e.size == 0 {
+			continue
+		}
+		h := e.lo
+		if e.size <= 17 {
+			h = shortHash(e.lo, e.hi, e.size)
+		}
+		t.slots[t.empty(h)] = *e
+	}
+	t.b.shrink(t.bytes(len(old)))
+	return true
+}
+
+func (t *stringTable[K, V]) len() int { return t.n }
+
+func (t *stringTable[K, V]) each(f func(K, *V)) {
+	for i := range t.slots {
+		e := &t.slots[i]
+		if e.size == 0 {
+			continue
+		}
+		n := int(e.size - 1)
+		var s string
+		if n <= 16 {
+			s = t.keys.short(e.lo, e.hi, n)
+		} else {
+			s = unsafe.String(unsafe.SliceData(t.long[e.hi:]), n)
+		}
+		f(*(*K)(unsafe.Pointer(&s)), &e.v)
+	}
+}
+
+func (t *stringTable[K, V]) reset() {
+	clear(t.slots)
+	t.n, t.long = 0, nil // each handed out strings that lie in long
+	t.b.shrink(t.room)
+	t.room = 0
+}
+
+func (t *stringTable[K, V]) free() {
+	t.slots, t.long = nil, nil
+	t.b.close()
+}

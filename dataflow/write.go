@@ -1,0 +1,103 @@
+package dataflow
+
+import "strings"
+
+// A SinkSpec says where rows are written and how, for Write.
+type SinkSpec[T any] interface {
+	sink(j *Job, c *codec[T]) (name string, ref Ref)
+}
+
+// Write sends d's rows to a sink. A job may write several datasets, and one
+// dataset several times. Nobody sees any of it before the job has succeeded.
+func Write[T any](d Dataset[T], s SinkSpec[T]) {
+	n := &Node{Kind: SinkNode, Name: "Write", In: []*Node{d.node}}
+	if d.codec != nil {
+		n.Name, n.Ref = s.sink(d.j, d.codec)
+	}
+	d.j.add(n)
+}
+
+type customSink[T any] struct {
+	kind string
+	args any
+}
+
+func (s customSink[T]) sink(*Job, *codec[T]) (string, Ref) {
+	return "Write " + s.kind, Ref{Kind: s.kind, Args: encodeArgs(s.args)}
+}
+
+// CustomSink writes to a sink of a kind that was registered with RegisterSink. args
+// become its arguments, as JSON.
+func CustomSink[T any](kind string, args any) SinkSpec[T] { return customSink[T]{kind, args} }
+
+// A FileSink writes a folder of files: part-00000 and so on, one per task, and
+// _SUCCESS last.
+type FileSink[T any] struct {
+	path    string
+	format  string
+	options options
+}
+
+// fileSinkArgs are the arguments of the sink of kind "files".
+type fileSinkArgs struct {
+	Path    string  `json:"path"`
+	Format  string  `json:"format"`
+	Options options `json:"options,omitempty"`
+}
+
+// Text writes each string as a line.
+func Text(path string) FileSink[string] { return FileSink[string]{path: path, format: "text"} }
+
+// TSV writes a line per row, columns separated by tabs. A path
+// "kafka://host:port/topic" writes each row to a topic instead: of a Pair, the key
+// is the record's key and the value its value.
+func TSV[T any](path string) FileSink[T] { return FileSink[T]{path: path, format: "tsv"} }
+
+// CSV writes comma-separated values.
+func CSV[T any](path string) FileSink[T] { return FileSink[T]{path: path, format: "csv"} }
+
+// JSONLines writes a JSON object per line.
+func JSONLines[T any](path string) FileSink[T] { return FileSink[T]{path: path, format: "jsonl"} }
+
+// Parquet writes Parquet files.
+func Parquet[T any](path string) FileSink[T] { return FileSink[T]{path: path, format: "parquet"} }
+
+// ArrowFile writes Arrow IPC files.
+func ArrowFile[T any](path string) FileSink[T] { return FileSink[T]{path: path, format: "arrow"} }
+
+// Avro writes Avro container files.
+func Avro[T any](path string) FileSink[T] { return FileSink[T]{path: path, format: "avro"} }
+
+// Records writes binary records of a fixed length, key first.
+func Records(keyBytes, recordBytes int, path string) FileSink[Record] {
+	return FileSink[Record]{path: path, format: "fixed", options: recordOptions(keyBytes, recordBytes)}
+}
+
+// Compression is how files are compressed: Uncompressed, Gzip or Zstd.
+type Compression struct{ name string }
+
+// The kinds of compression.
+var (
+	Uncompressed = Compression{"none"}
+	Gzip         = Compression{"gzip"}
+	Zstd         = Compression{"zstd"}
+)
+
+// Compress says how the files are compressed.
+func (s FileSink[T]) Compress(how Compression) FileSink[T] { return s.Option("compression", how.name) }
+
+// Option sets an option of the format, by the format's name for it.
+func (s FileSink[T]) Option(name string, value any) FileSink[T] {
+	s.options = s.options.with(name, value)
+	return s
+}
+
+func (s FileSink[T]) sink(j *Job, c *codec[T]) (string, Ref) {
+	if strings.HasPrefix(s.path, topicScheme) {
+		return "Write kafka", Ref{Kind: "kafka", Args: encodeArgs(topicArgs{s.path})}
+	}
+	if s.path == "" {
+		j.Errorf("Write %s: no path is given", s.format)
+	}
+	return "Write " + s.format, Ref{Kind: "files", Args: encodeArgs(fileSinkArgs{s.path, s.format, s.options})}
+}
