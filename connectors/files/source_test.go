@@ -262,7 +262,7 @@ func TestTrySplit(t *testing.T) {
 }
 
 func TestSchemaText(t *testing.T) {
-	text := `[{"name":"a","type":"int64","required":true},{"name":"b","type":"list<struct<x:string,y:map<string,decimal(12,2)>>>"},` +
+	text := `[{"name":"a","type":"int64","required":true},{"name":"b","type":"list<struct<x:string!,y:map<string,decimal(12,2)>>!>"},` +
 		`{"name":"c","type":"timestamp(us,Europe/Berlin)"},{"name":"d","type":"fixed(16)"},{"name":"e","type":"time64(ns)"},{"name":"f","type":"duration(ms)"},{"name":"g","type":"struct<>"}]`
 	s := must(files.DecodeSchema(json.RawMessage(text)))
 	if again := string(must(files.EncodeSchema(s))); again != text {
