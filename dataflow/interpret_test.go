@@ -25,6 +25,7 @@ type interpreter struct {
 	fuse      bool
 	limit     int64 // of memory, 0: none
 	noSpill   bool
+	real      bool // operators of package ops, not the plain ones
 
 	done     map[*Node][][]Batch
 	counters *Counters
@@ -56,9 +57,10 @@ func settings(t *testing.T, f func(t *testing.T, in *interpreter)) {
 		rows, parts int
 		fuse        bool
 		limit       int64
-	}{{1, 1, true, 0}, {3, 2, false, 0}, {1 << 16, 4, true, 0}, {7, 3, true, 80 << 10}} {
-		t.Run(fmt.Sprintf("batch=%d,parts=%d,fuse=%v,limit=%d", s.rows, s.parts, s.fuse, s.limit), func(t *testing.T) {
-			f(t, &interpreter{t: t, batchRows: s.rows, parts: s.parts, fuse: s.fuse, limit: s.limit})
+		real        bool
+	}{{1, 1, true, 0, false}, {3, 2, false, 0, true}, {1 << 16, 4, true, 0, false}, {7, 3, true, 80 << 10, false}, {64, 3, true, 0, true}} {
+		t.Run(fmt.Sprintf("batch=%d,parts=%d,fuse=%v,limit=%d,real=%v", s.rows, s.parts, s.fuse, s.limit, s.real), func(t *testing.T) {
+			f(t, &interpreter{t: t, batchRows: s.rows, parts: s.parts, fuse: s.fuse, limit: s.limit, real: s.real})
 		})
 	}
 }
@@ -263,6 +265,11 @@ func (in *interpreter) operator(n *Node) [][]Batch {
 func (in *interpreter) operatorOf(n *Node) Operator {
 	if n.Op != nil {
 		return n.Op
+	}
+	if in.real {
+		op, err := NewOperator(n.Ref.Kind, n.Ref.Args)
+		in.check(err)
+		return op
 	}
 	op, ok := plainOperator(n.Ref.Kind, n.Ref.Args)
 	if !ok {
