@@ -185,7 +185,40 @@ func (in *interpreter) rows(n *Node) [][]Batch {
 		out = in.exchange(n)
 	}
 	in.done[n] = out
+	in.promises(n, out)
 	return out
+}
+
+// promises checks what a node says of its rows.
+func (in *interpreter) promises(n *Node, tasks [][]Batch) {
+	var before string
+	home := map[string]int{}
+	for i, task := range tasks {
+		if !n.Ordered {
+			before = ""
+		}
+		for _, b := range task {
+			for row := range int(b.NumRows()) {
+				if len(n.SortedBy) > 0 {
+					key := testKey(b, n.SortedBy, row)
+					if key < before {
+						in.t.Fatalf("%s promises the order %v and breaks it", n.Name, n.SortedBy)
+					}
+					before = key
+				}
+				if len(n.PartitionedBy) > 0 {
+					var key string
+					for _, c := range n.PartitionedBy {
+						key += b.Column(c).ValueStr(row) + "\x00"
+					}
+					if at, met := home[key]; met && at != i {
+						in.t.Fatalf("%s promises rows alike in %v in one task, and %q is in two", n.Name, n.PartitionedBy, key)
+					}
+					home[key] = i
+				}
+			}
+		}
+	}
 }
 
 func retained(tasks [][]Batch) [][]Batch {
