@@ -126,13 +126,13 @@ func TestHashJoinSpills(t *testing.T) {
 		}
 	}
 	for name, c := range map[string][2]dataflow.Batch{
-		"uniform":        {keyed(1500, uniform), keyed(1500, uniform)},
-		"hot left":       {keyed(1500, hot(60)), keyed(30, uniform)},
-		"hot right":      {keyed(30, uniform), keyed(1500, hot(60))},
-		"one key":        {keyed(1200, hot(100)), keyed(25, hot(100))},
-		"one key, right": {keyed(25, hot(100)), keyed(1200, hot(100))},
-		"one key, alone": {keyed(1200, hot(100)), keyed(3, func(int) int64 { return 1 })},
-		"nulls":          {keyed(1200, func(int) int64 { return -1 }), keyed(1200, func(i int) int64 { return int64(i%2) - 1 })},
+		"uniform":        {keyed(800, uniform), keyed(800, uniform)},
+		"hot left":       {keyed(800, hot(60)), keyed(30, uniform)},
+		"hot right":      {keyed(30, uniform), keyed(800, hot(60))},
+		"one key":        {keyed(700, hot(100)), keyed(25, hot(100))},
+		"one key, right": {keyed(25, hot(100)), keyed(700, hot(100))},
+		"one key, alone": {keyed(700, hot(100)), keyed(3, func(int) int64 { return 1 })},
+		"nulls":          {keyed(700, func(int) int64 { return -1 }), keyed(700, func(i int) int64 { return int64(i%2) - 1 })},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachJoin(t, func(t *testing.T, typ, build string) {
@@ -141,7 +141,7 @@ func TestHashJoinSpills(t *testing.T) {
 				if build == "right" {
 					side = c[1]
 				}
-				if side.NumRows() > 1000 {
+				if side.NumRows() > 500 {
 					opts = append(opts, opstest.Spills())
 				}
 				opstest.Run(t, join(t, typ, build, []int{0}, []int{0}), c[:], joined(typ, c[0], c[1], []int{0}, []int{0}), opts...)

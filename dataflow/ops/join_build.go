@@ -24,7 +24,7 @@ type built struct {
 	null    []bool // of the rows, nil while no key was null
 
 	table   table
-	next    []int32 // the next row with the same key, or -1
+	next    []int32 // the next row with the same key, or -1; nil where all keys differ
 	matched []uint64
 	columns [][]arrow.Array // of each column, its arrays in batches
 
@@ -120,14 +120,17 @@ func nullKeys(b dataflow.Batch, cols []int) []bool {
 func (t *built) index() {
 	n := t.rows.Rows()
 	t.table.reset(n)
-	t.next = make([]int32, n)
+	chains := make([]int32, n)
+	t.next = nil
 	t.matched = make([]uint64, (n+63)/64)
 	for r := n - 1; r >= 0; r-- {
 		if t.null != nil && t.null[r] {
 			continue
 		}
 		first, slot := t.table.find(t.hash[r], &t.keys, r, &t.keys)
-		t.next[r] = first
+		if chains[r] = first; first >= 0 {
+			t.next = chains
+		}
 		t.table.put(slot, t.hash[r], int32(r))
 	}
 	t.hash = nil
@@ -142,12 +145,20 @@ func (t *built) index() {
 	}
 }
 
+// after is the next row with the key of row r, or -1.
+func (t *built) after(r int32) int32 {
+	if t.next == nil {
+		return -1
+	}
+	return t.next[r]
+}
+
 // mark notes that the rows from first on have a partner.
 func (t *built) mark(first int32) {
 	if t.matched[first>>6]>>(first&63)&1 != 0 {
 		return // then all of the chain are
 	}
-	for r := first; r >= 0; r = t.next[r] {
+	for r := first; r >= 0; r = t.after(r) {
 		t.matched[r>>6] |= 1 << (r & 63)
 	}
 }

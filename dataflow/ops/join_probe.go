@@ -135,7 +135,7 @@ func (p *probing) match() (more bool) {
 			if p.buildMatched || p.buildUnmatched {
 				p.built.mark(first)
 			}
-			if p.block {
+			if p.seen != nil {
 				if p.wasSeen() && p.probeMatched {
 					continue
 				}
@@ -155,7 +155,7 @@ func (p *probing) match() (more bool) {
 				return true
 			}
 			p.add(me, p.built.rows.Ref(p.chain))
-			p.chain = p.built.next[p.chain]
+			p.chain = p.built.after(p.chain)
 		}
 		p.inChain = false
 	}

@@ -29,7 +29,7 @@ type joinStream struct {
 	// Block by block: what is left of the build side, and the whole probe side.
 	rest  dataflow.Stream
 	again dataflow.SpillRun
-	seen  []uint64 // probe rows that had a partner in some block
+	seen  []uint64 // probe rows that had a partner in some block; nil where nobody asks
 	seenN int64    // reserved for it
 
 	keys   order.Keys // scratch of rounds
@@ -121,25 +121,26 @@ func (nothing) Close() error                                 { return nil }
 // begin joins two streams, which it owns, in the way that memory allows.
 func (s *joinStream) begin(ctx context.Context, build, probe dataflow.Stream, r joinRuns) (err error) {
 	nested := r.hot || r.level == scatterLevels
+	if run := r.run[s.probe]; nested && run != nil && (s.probeMatched || s.probeUnmatched) {
+		// Before the rows, which take what there is.
+		bytes := (run.Rows() + 63) / 64 * 8
+		if err := s.env.Memory.Reserve(bytes); err != nil {
+			return errors.Join(err, build.Close(), probe.Close())
+		}
+		s.seen, s.seenN = make([]uint64, bytes/8), bytes
+	}
 	all, err := s.built.fill(ctx, build, s.keysOf(s.build), nested)
 	switch {
 	case err != nil:
 		return errors.Join(err, build.Close(), probe.Close())
 	case all:
+		s.endBlocks() // one is enough
 		if err := build.Close(); err != nil {
 			return errors.Join(err, probe.Close())
 		}
 		return s.beginRound(probe)
 	case nested:
 		s.rest, s.again = build, r.run[s.probe]
-		var bytes int64
-		if s.again != nil {
-			bytes = (s.again.Rows() + 63) / 64 * 8
-		}
-		if err := s.env.Memory.Reserve(bytes); err != nil {
-			return errors.Join(err, probe.Close())
-		}
-		s.seen, s.seenN = make([]uint64, bytes/8), bytes
 		return s.beginBlock(probe)
 	}
 	return s.scatter(ctx, build, probe, r.level)

@@ -168,7 +168,7 @@ func TestSample(t *testing.T) {
 // The sample does not depend on batches, keeps the order, and leaves no part of
 // the input out.
 func TestSampleIsEven(t *testing.T) {
-	const n, size = 20_000, 300
+	const n, size = 100_000, 300
 	rb := array.NewRecordBuilder(memory.DefaultAllocator, opstest.SchemaOf(i64))
 	for i := range n {
 		rb.Field(0).(*array.Int64Builder).Append(int64(i))

@@ -149,6 +149,14 @@ func (c *compiler) expandOperator(n *dataflow.Node) ([]*tree, error) {
 			return nil, at(n, err)
 		}
 	}
+	// Operators that must know their inputs' columns before they see a row are told here.
+	var schemas []*arrow.Schema
+	for _, in := range n.In {
+		schemas = append(schemas, in.Schema)
+	}
+	if _, err := op.Schema(schemas...); err != nil {
+		return nil, at(n, err)
+	}
 	inputs := make([][]*tree, len(n.In))
 	for i, in := range n.In {
 		b, err := c.expand(in)

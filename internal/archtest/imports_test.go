@@ -58,7 +58,7 @@ var policy = []struct{ pkg, may string }{
 	{"coordinator/web", "proto/divisipb internal/version"},
 	{"coordinator", "coordinator/job coordinator/sched coordinator/journal coordinator/web dataflow dataflow/plan proto/divisipb internal/version"},
 	{"worker/exchange", "dataflow dataflow/block dataflow/shuffle proto/divisipb"},
-	{"worker/task", "dataflow dataflow/expr dataflow/plan dataflow/ops dataflow/block dataflow/shuffle worker/exchange proto/divisipb internal/version"},
+	{"worker/task", "dataflow dataflow/expr dataflow/order dataflow/plan dataflow/ops dataflow/block dataflow/shuffle worker/exchange proto/divisipb internal/version"},
 	{"worker", "worker/exchange dataflow dataflow/block dataflow/shuffle proto/divisipb internal/version"},
 	{"internal/client", "proto/divisipb dataflow dataflow/plan internal/version"},
 	{"internal/sim", "coordinator/job coordinator/sched dataflow dataflow/plan"},

@@ -430,6 +430,8 @@ type Register struct {
 	Held            []*HeldOutput  `protobuf:"bytes,14,rep,name=held,proto3" json:"held,omitempty"` // shuffle blocks on its disks
 	UnackedResults  []*TaskResult  `protobuf:"bytes,15,rep,name=unacked_results,json=unackedResults,proto3" json:"unacked_results,omitempty"`
 	UnackedFailures []*TaskFailure `protobuf:"bytes,16,rep,name=unacked_failures,json=unackedFailures,proto3" json:"unacked_failures,omitempty"`
+	Machine         string         `protobuf:"bytes,17,opt,name=machine,proto3" json:"machine,omitempty"`                // alike for workers that share a file system tree, "" for none
+	DataDir         string         `protobuf:"bytes,18,opt,name=data_dir,json=dataDir,proto3" json:"data_dir,omitempty"` // where blocks lie, below it jobs/<job>/shuffle
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -574,6 +576,20 @@ func (x *Register) GetUnackedFailures() []*TaskFailure {
 		return x.UnackedFailures
 	}
 	return nil
+}
+
+func (x *Register) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *Register) GetDataDir() string {
+	if x != nil {
+		return x.DataDir
+	}
+	return ""
 }
 
 type HeldOutput struct {
@@ -1688,6 +1704,7 @@ type HostReady struct {
 	Pid           int32                  `protobuf:"varint,3,opt,name=pid,proto3" json:"pid,omitempty"`
 	Fingerprint   string                 `protobuf:"bytes,4,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`           // of the graph it has built
 	PlanText      string                 `protobuf:"bytes,5,opt,name=plan_text,json=planText,proto3" json:"plan_text,omitempty"` // its own explain, to print the difference when fingerprints differ
+	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`                       // why no task can run here: the graph is wrong, or another one was submitted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1753,6 +1770,13 @@ func (x *HostReady) GetFingerprint() string {
 func (x *HostReady) GetPlanText() string {
 	if x != nil {
 		return x.PlanText
+	}
+	return ""
+}
+
+func (x *HostReady) GetError() string {
+	if x != nil {
+		return x.Error
 	}
 	return ""
 }
@@ -1973,6 +1997,7 @@ type HostInit struct {
 	Slots           int32                  `protobuf:"varint,6,opt,name=slots,proto3" json:"slots,omitempty"`
 	MemoryBytes     int64                  `protobuf:"varint,7,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
 	ExchangeAddress string                 `protobuf:"bytes,8,opt,name=exchange_address,json=exchangeAddress,proto3" json:"exchange_address,omitempty"` // of the own worker: its blocks are read as files
+	Machine         string                 `protobuf:"bytes,9,opt,name=machine,proto3" json:"machine,omitempty"`                                        // as registered
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -2063,6 +2088,13 @@ func (x *HostInit) GetExchangeAddress() string {
 	return ""
 }
 
+func (x *HostInit) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
 type HostStop struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Why           string                 `protobuf:"bytes,1,opt,name=why,proto3" json:"why,omitempty"`
@@ -2139,7 +2171,7 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x03ack\x18\n" +
 	" \x01(\v2\x0e.divisi.v1.AckH\x00R\x03ack\x12(\n" +
 	"\x05probe\x18\v \x01(\v2\x10.divisi.v1.ProbeH\x00R\x05probeB\x06\n" +
-	"\x04body\"\x97\x04\n" +
+	"\x04body\"\xcc\x04\n" +
 	"\bRegister\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\x05R\bprotocol\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -2157,7 +2189,9 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\arunning\x18\r \x03(\v2\x11.divisi.v1.TaskIDR\arunning\x12)\n" +
 	"\x04held\x18\x0e \x03(\v2\x15.divisi.v1.HeldOutputR\x04held\x12>\n" +
 	"\x0funacked_results\x18\x0f \x03(\v2\x15.divisi.v1.TaskResultR\x0eunackedResults\x12A\n" +
-	"\x10unacked_failures\x18\x10 \x03(\v2\x16.divisi.v1.TaskFailureR\x0funackedFailures\"G\n" +
+	"\x10unacked_failures\x18\x10 \x03(\v2\x16.divisi.v1.TaskFailureR\x0funackedFailures\x12\x18\n" +
+	"\amachine\x18\x11 \x01(\tR\amachine\x12\x19\n" +
+	"\bdata_dir\x18\x12 \x01(\tR\adataDir\"G\n" +
 	"\n" +
 	"HeldOutput\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12'\n" +
@@ -2234,13 +2268,14 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x06result\x18\x02 \x01(\v2\x15.divisi.v1.TaskResultH\x00R\x06result\x122\n" +
 	"\afailure\x18\x03 \x01(\v2\x16.divisi.v1.TaskFailureH\x00R\afailure\x125\n" +
 	"\bprogress\x18\x04 \x01(\v2\x17.divisi.v1.HostProgressH\x00R\bprogressB\x06\n" +
-	"\x04body\"\x92\x01\n" +
+	"\x04body\"\xa8\x01\n" +
 	"\tHostReady\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\x05R\bprotocol\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x10\n" +
 	"\x03pid\x18\x03 \x01(\x05R\x03pid\x12 \n" +
 	"\vfingerprint\x18\x04 \x01(\tR\vfingerprint\x12\x1b\n" +
-	"\tplan_text\x18\x05 \x01(\tR\bplanText\"\x86\x01\n" +
+	"\tplan_text\x18\x05 \x01(\tR\bplanText\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\"\x86\x01\n" +
 	"\fHostProgress\x12-\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x17.divisi.v1.TaskProgressR\x05tasks\x12*\n" +
 	"\x11memory_used_bytes\x18\x02 \x01(\x03R\x0fmemoryUsedBytes\x12\x1b\n" +
@@ -2253,7 +2288,7 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"job_update\x18\x05 \x01(\v2\x14.divisi.v1.JobUpdateH\x00R\tjobUpdate\x12)\n" +
 	"\x04stop\x18\x06 \x01(\v2\x13.divisi.v1.HostStopH\x00R\x04stopB\x06\n" +
-	"\x04body\"\xf6\x01\n" +
+	"\x04body\"\x90\x02\n" +
 	"\bHostInit\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.divisi.v1.JobSpecR\x03job\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x12\n" +
@@ -2262,7 +2297,8 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\tfiles_dir\x18\x05 \x01(\tR\bfilesDir\x12\x14\n" +
 	"\x05slots\x18\x06 \x01(\x05R\x05slots\x12!\n" +
 	"\fmemory_bytes\x18\a \x01(\x03R\vmemoryBytes\x12)\n" +
-	"\x10exchange_address\x18\b \x01(\tR\x0fexchangeAddress\"\x1c\n" +
+	"\x10exchange_address\x18\b \x01(\tR\x0fexchangeAddress\x12\x18\n" +
+	"\amachine\x18\t \x01(\tR\amachine\"\x1c\n" +
 	"\bHostStop\x12\x10\n" +
 	"\x03why\x18\x01 \x01(\tR\x03why2\x85\x01\n" +
 	"\aControl\x128\n" +

@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/order"
 )
 
 // An Option says what an operator promises or does not.
@@ -42,7 +43,8 @@ func Run(t *testing.T, op dataflow.Operator, in []dataflow.Batch, want []string,
 // in. No batch is empty or of another schema than the operator's, EOF and errors
 // repeat, Close may come early and twice and closes the inputs, a cancelled
 // context and a failing input or spill end it with that error, no Arrow memory, no
-// reservation and no run remain.
+// reservation and no run remain. With a tenth of the memory, what is held at once
+// is much less than the input.
 func Check(ctx context.Context, op dataflow.Operator, in []dataflow.Batch, want []string, opts ...Option) []error {
 	t := &trial{ctx: ctx, op: op, in: in, want: want}
 	for _, o := range opts {
@@ -126,7 +128,8 @@ type setup struct {
 // open runs the operator, hands its stream to read, and checks what remains. It
 // returns the peak of the reservations.
 func (t *trial) open(name string, s setup, read func(ctx context.Context, out dataflow.Stream)) int64 {
-	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	peak := &peakAllocator{}
+	mem := memory.NewCheckedAllocator(peak)
 	ctx, cancel := context.WithCancel(compute.WithAllocator(t.ctx, mem))
 	defer cancel()
 	env := dataflow.NewEnv(ctx)
@@ -175,7 +178,42 @@ func (t *trial) open(name string, s setup, read func(ctx context.Context, out da
 	if s.spills && spill.Made() == 0 {
 		t.errorf("%s: nothing was spilled with %d bytes of memory", name, s.limit)
 	}
+	if s.limit > 0 {
+		var all int64
+		for _, b := range t.in {
+			all += order.BatchBytes(b)
+		}
+		if peak.peak > s.limit+all/2 {
+			t.errorf("%s: %d bytes of Arrow memory at once with a limit of %d, for %d bytes of input", name, peak.peak, s.limit, all)
+		}
+	}
 	return env.Memory.Peak()
+}
+
+// peakAllocator remembers the most that was allocated at once.
+type peakAllocator struct {
+	memory.GoAllocator
+	used, peak int64
+}
+
+func (p *peakAllocator) add(n int) {
+	p.used += int64(n)
+	p.peak = max(p.peak, p.used)
+}
+
+func (p *peakAllocator) Allocate(n int) []byte {
+	p.add(n)
+	return p.GoAllocator.Allocate(n)
+}
+
+func (p *peakAllocator) Reallocate(n int, b []byte) []byte {
+	p.add(n - len(b))
+	return p.GoAllocator.Reallocate(n, b)
+}
+
+func (p *peakAllocator) Free(b []byte) {
+	p.add(-len(b))
+	p.GoAllocator.Free(b)
 }
 
 // collect reads rows until an error, which may be io.EOF, and asks again for it.

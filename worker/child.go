@@ -1,0 +1,76 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+)
+
+// startChild starts a job's program as a task host: a process group of its own, file
+// 3 is its connection, and an environment that holds nothing but what it needs.
+func startChild(_ context.Context, s HostStart) (HostProcess, error) {
+	defer s.Conn.Close()
+	cmd := exec.Command(s.Binary, "--task-host")
+	cmd.Dir = s.Dir
+	cmd.Env = childEnv(s)
+	cmd.Stdout, cmd.Stderr = s.Output, s.Output
+	cmd.ExtraFiles = []*os.File{s.Conn}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return child{cmd}, nil
+}
+
+// inherited are the worker's own variables that a job needs to find its data.
+var inherited = []string{"PATH", "HOME", "LANG", "TZ", "HADOOP_CONF_DIR", "HADOOP_USER_NAME", "JAVA_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE",
+	"AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "DIVISI_KAFKA_BOOTSTRAP"}
+
+func childEnv(s HostStart) []string {
+	env := []string{"TMPDIR=" + s.Dir}
+	for _, k := range inherited {
+		if v, ok := os.LookupEnv(k); ok {
+			env = append(env, k+"="+v)
+		}
+	}
+	keys := make([]string, 0, len(s.Job.Env))
+	for k := range s.Job.Env {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		env = append(env, k+"="+s.Job.Env[k])
+	}
+	return env
+}
+
+type child struct{ cmd *exec.Cmd }
+
+func (c child) PID() int    { return c.cmd.Process.Pid }
+func (c child) Wait() error { return c.cmd.Wait() }
+
+// Kill kills the whole group: a job may have started processes of its own.
+func (c child) Kill() { syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) }
+
+// howEnded says in words how a process ended.
+func howEnded(err error) error {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return errors.New("it exited by itself")
+	case errors.As(err, &exit):
+		if st, ok := exit.Sys().(syscall.WaitStatus); ok && st.Signaled() {
+			if st.Signal() == syscall.SIGKILL {
+				return errors.New("killed by SIGKILL: by the kernel because memory ran out, or by hand")
+			}
+			return fmt.Errorf("killed by signal %d (%s)", st.Signal(), st.Signal())
+		}
+		return fmt.Errorf("exit status %d", exit.ExitCode())
+	}
+	return err
+}

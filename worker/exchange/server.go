@@ -1,0 +1,158 @@
+package exchange
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/shuffle"
+	pb "github.com/divisi-data/divisi/proto/divisipb"
+)
+
+const (
+	// chunkBytes is how much one message carries.
+	chunkBytes = 512 << 10
+	// tasksMax bounds a request.
+	tasksMax = 10_000
+	// followEvery is how often a log that is followed is looked at.
+	followEvery = 200 * time.Millisecond
+)
+
+// ShuffleDir is where a job's outputs lie below a worker's folder.
+func ShuffleDir(dir, job string) string { return filepath.Join(JobDir(dir, job), "shuffle") }
+
+// JobDir is all that a worker keeps of a job but its logs.
+func JobDir(dir, job string) string { return filepath.Join(dir, "jobs", job) }
+
+// LogDir is where a job's logs lie below a worker's folder.
+func LogDir(dir, job string) string { return filepath.Join(dir, "logs", job) }
+
+// ValidJob refuses what is no job's id but a path.
+func ValidJob(job string) error {
+	if job == "" || job != filepath.Base(job) || strings.HasPrefix(job, ".") || len(job) > 200 {
+		return fmt.Errorf("%q is no job's id", job)
+	}
+	return nil
+}
+
+// Server serves a worker's folder.
+type Server struct {
+	pb.UnimplementedExchangeServer
+	Dir string
+}
+
+// Fetch implements the service.
+func (s *Server) Fetch(r *pb.FetchRequest, out pb.Exchange_FetchServer) error {
+	if err := ValidJob(r.Job); err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	if len(r.Tasks) > tasksMax {
+		return status.Errorf(codes.InvalidArgument, "%d outputs in one request, at most %d", len(r.Tasks), tasksMax)
+	}
+	dir := ShuffleDir(s.Dir, r.Job)
+	buf := make([]byte, chunkBytes)
+	for i, t := range r.Tasks {
+		id := dataflow.TaskID{Job: r.Job, Stage: int(t.Stage), Index: int(t.Index), Attempt: int(t.Attempt)}
+		if err := send(out, int32(i), filepath.Join(dir, shuffle.Name(id)), int(r.PartitionLo), int(r.PartitionHi), buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send sends one output's range. What is wrong with the output is part of the answer;
+// an error ends the call.
+func send(out pb.Exchange_FetchServer, i int32, path string, lo, hi int, buf []byte) error {
+	f, err := shuffle.OpenFile(path)
+	if err != nil {
+		return out.Send(&pb.FetchChunk{Task: i, Lost: err.Error()})
+	}
+	defer f.Close()
+	r, size, err := f.Range(lo, hi)
+	if err != nil {
+		return out.Send(&pb.FetchChunk{Task: i, Lost: err.Error()})
+	}
+	first := true
+	for size > 0 || first {
+		n, err := io.ReadFull(r, buf[:min(int64(len(buf)), size)])
+		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
+			return status.Errorf(codes.DataLoss, "%s: %v", path, err)
+		}
+		c := &pb.FetchChunk{Task: i, Data: buf[:n]}
+		if first {
+			c.Bytes, first = size, false
+		}
+		if err := out.Send(c); err != nil {
+			return err
+		}
+		size -= int64(n)
+		if n == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// ReadLog implements the service.
+func (s *Server) ReadLog(r *pb.ReadLogRequest, out pb.Exchange_ReadLogServer) error {
+	job := r.Task.GetJob()
+	if err := ValidJob(job); err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	names := []string{filepath.Join(LogDir(s.Dir, job), shuffle.Name(dataflow.TaskID{
+		Job: job, Stage: int(r.Task.Stage), Index: int(r.Task.Index), Attempt: int(r.Task.Attempt)})+".log")}
+	if r.Task.Attempt < 0 {
+		names, _ = filepath.Glob(filepath.Join(LogDir(s.Dir, job), "host-*.log"))
+	}
+	for _, name := range names {
+		if err := sendLog(out, name, r.Offset, r.Follow && len(names) == 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sendLog(out pb.Exchange_ReadLogServer, name string, offset int64, follow bool) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return status.Errorf(codes.NotFound, "%s: no such log here", filepath.Base(name))
+	}
+	defer f.Close()
+	if offset < 0 {
+		info, err := f.Stat()
+		if err != nil {
+			return status.Error(codes.Internal, err.Error())
+		}
+		offset = max(info.Size()+offset, 0)
+	}
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := f.ReadAt(buf, offset)
+		if n > 0 {
+			if err := out.Send(&pb.Chunk{Data: buf[:n]}); err != nil {
+				return err
+			}
+			offset += int64(n)
+			continue
+		}
+		if err != nil && err != io.EOF {
+			return status.Error(codes.Internal, err.Error())
+		}
+		if !follow {
+			return nil
+		}
+		select {
+		case <-out.Context().Done():
+			return nil
+		case <-time.After(followEvery):
+		}
+	}
+}

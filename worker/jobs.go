@@ -1,0 +1,154 @@
+package worker
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/divisi-data/divisi/dataflow/shuffle"
+	pb "github.com/divisi-data/divisi/proto/divisipb"
+	"github.com/divisi-data/divisi/worker/exchange"
+)
+
+// A job is what a worker knows of one.
+type job struct {
+	id   string
+	spec *pb.JobSpec
+	host *host // nil: none runs
+	// told is what a host that starts later must be told too: locations as they
+	// came, by exchange, and what sinks have prepared.
+	told     map[int32][]*pb.Locations
+	prepared map[int32][]byte
+	outputs  map[string]*pb.TaskID // held, by attempt
+}
+
+// tellJob takes a job's description. It comes again after a reconnection.
+func (w *Worker) tellJob(spec *pb.JobSpec) {
+	if err := exchange.ValidJob(spec.Id); err != nil {
+		w.log.Error("a job is refused", "err", err)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	j := w.jobs[spec.Id]
+	if j == nil {
+		j = &job{id: spec.Id, told: map[int32][]*pb.Locations{}, prepared: map[int32][]byte{}, outputs: map[string]*pb.TaskID{}}
+		w.jobs[spec.Id] = j
+	}
+	j.spec = spec
+	for sink, what := range spec.Prepared {
+		j.prepared[sink] = what
+	}
+}
+
+func (w *Worker) updateJob(u *pb.JobUpdate) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	j := w.jobs[u.Job]
+	if j == nil {
+		return
+	}
+	for sink, what := range u.Prepared {
+		j.prepared[sink] = what
+	}
+	if j.host != nil {
+		j.host.out.put(&pb.ToHost{Body: &pb.ToHost_JobUpdate{JobUpdate: u}})
+	}
+}
+
+func (w *Worker) tellLocations(l *pb.Locations) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	j := w.jobs[l.Job]
+	if j == nil {
+		return
+	}
+	if l.Reset_ {
+		j.told[l.Exchange] = nil
+	}
+	j.told[l.Exchange] = append(j.told[l.Exchange], l)
+	if j.host != nil {
+		j.host.out.put(&pb.ToHost{Body: &pb.ToHost_Locations{Locations: l}})
+	}
+}
+
+// endJob kills a job's host and drops what there is of the job; with HostsOnly its
+// blocks and description stay for control tasks. answer says that it has been done.
+func (w *Worker) endJob(e *pb.EndJob, answer bool) {
+	w.mu.Lock()
+	j := w.jobs[e.Job]
+	var h *host
+	if j != nil {
+		h, j.host = j.host, nil
+		if !e.HostsOnly {
+			delete(w.jobs, e.Job)
+		}
+	}
+	w.dropTasks(e.Job)
+	w.closing.Add(1)
+	w.mu.Unlock()
+	go func() {
+		defer w.closing.Done()
+		if h != nil {
+			h.kill("the job has ended")
+			<-h.done
+		}
+		if !e.HostsOnly && exchange.ValidJob(e.Job) == nil {
+			for _, d := range w.jobDirs(e.Job) {
+				if err := os.RemoveAll(d); err != nil {
+					w.log.Error("a job's folder cannot be removed", "job", e.Job, "err", err)
+				}
+			}
+		}
+		if answer {
+			w.send(&pb.FromWorker{Body: &pb.FromWorker_JobGone{JobGone: &pb.JobGone{Job: e.Job, HostsOnly: e.HostsOnly}}})
+		}
+	}()
+}
+
+// dropTasks forgets all tasks of a job; nobody asks how they ended. The caller holds mu.
+func (w *Worker) dropTasks(job string) {
+	keep := w.queue[:0]
+	for _, t := range w.queue {
+		if t.spec.Id.Job != job {
+			keep = append(keep, t)
+		}
+	}
+	w.queue = keep
+	for key, t := range w.tasks {
+		if t.spec.Id.Job != job {
+			continue
+		}
+		delete(w.tasks, key)
+		if t.slot {
+			t.slot = false
+			w.busy--
+		}
+	}
+	w.fill()
+}
+
+// endAllJobs is the end of the worker.
+func (w *Worker) endAllJobs() {
+	w.mu.Lock()
+	var ids []string
+	for id := range w.jobs {
+		ids = append(ids, id)
+	}
+	w.mu.Unlock()
+	for _, id := range ids {
+		w.endJob(&pb.EndJob{Job: id}, false)
+	}
+}
+
+// jobDirs are a job's folders: the first for its blocks, all for spill files.
+func (w *Worker) jobDirs(id string) []string {
+	dirs := []string{exchange.JobDir(w.cfg.Dir, id)}
+	for _, d := range w.cfg.SpillDirs {
+		dirs = append(dirs, filepath.Join(d, "divisi-"+w.id, id))
+	}
+	return dirs
+}
+
+func (w *Worker) outputPath(id *pb.TaskID) string {
+	return filepath.Join(exchange.ShuffleDir(w.cfg.Dir, id.Job), shuffle.Name(dataflowID(id)))
+}

@@ -1,0 +1,241 @@
+package task
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow/compute"
+
+	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/block"
+	"github.com/divisi-data/divisi/dataflow/shuffle"
+	pb "github.com/divisi-data/divisi/proto/divisipb"
+)
+
+// An attempt is one try at one task. One goroutine runs it; progress and cancel may be
+// called from others.
+type attempt struct {
+	host    *host
+	spec    *pb.TaskSpec
+	id      dataflow.TaskID
+	cancel  context.CancelCauseFunc
+	started time.Time
+
+	logFile *os.File
+	alloc   *countingAllocator
+	memory  *dataflow.Memory
+	split   atomic.Pointer[dataflow.Progresser] // of the source being read
+
+	rowsIn, bytesIn, rowsOut, bytesOut, spilled atomic.Int64
+	movedAt                                     atomic.Int64 // since started, nanoseconds
+}
+
+// moved notes that something has happened.
+func (a *attempt) moved(rowsIn int64) {
+	a.rowsIn.Add(rowsIn)
+	a.movedAt.Store(int64(time.Since(a.started)))
+}
+
+// run runs the attempt and reports how it ended.
+func (a *attempt) run(ctx context.Context) {
+	result, err := a.try(ctx)
+	if err != nil && ctx.Err() != nil {
+		if cause := context.Cause(ctx); dataflow.KindOf(err) != dataflow.User {
+			err = cause
+		}
+	}
+	if err != nil {
+		a.host.send(&pb.FromHost{Body: &pb.FromHost_Failure{Failure: a.failure(err)}})
+		return
+	}
+	for _, part := range chunked(result) {
+		a.host.send(&pb.FromHost{Body: &pb.FromHost_Result{Result: part}})
+	}
+}
+
+// try runs the attempt; a panic is an error of kind User.
+func (a *attempt) try(ctx context.Context) (result *pb.TaskResult, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			result, err = nil, &panicError{value: v, stack: string(debug.Stack())}
+		}
+	}()
+	if a.host.program == nil {
+		return nil, &dataflow.Error{Op: "task", Task: a.id.String(), Kind: dataflow.Fatal, Err: errors.New("the job's graph could not be built in the task host")}
+	}
+	env, closeEnv, err := a.env(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeEnv()) }()
+	if a.spec.Kind != pb.TaskKind_TASK_KIND_RUN {
+		return a.control(env)
+	}
+	return a.work(env)
+}
+
+// panicError is a panic outside the functions that name their record.
+type panicError struct {
+	value any
+	stack string
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// env makes what the attempt's operators are given; the function frees it.
+func (a *attempt) env(ctx context.Context) (*dataflow.Env, func() error, error) {
+	h := a.host
+	if err := os.MkdirAll(h.init.LogDir, 0o755); err != nil {
+		return nil, nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(h.init.LogDir, shuffle.Name(a.id)+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.logFile = f
+	temp, err := newTemp(h.init.Dirs, shuffle.Name(a.id))
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	limit := a.spec.MemoryBytes
+	if limit == 0 {
+		limit = h.memory.Limit() / int64(max(h.init.Slots, 1))
+	}
+	a.memory = h.memory.Child("task "+a.id.String(), limit)
+	a.alloc = newCountingAllocator()
+	env := &dataflow.Env{
+		Context: compute.WithAllocator(ctx, a.alloc), Task: a.id, Alloc: a.alloc, Memory: a.memory,
+		Log:  slog.New(slog.NewTextHandler(f, nil)),
+		Temp: temp, Spill: block.NewSpill(block.LZ4), Counters: dataflow.NewCounters(),
+		Events: &dataflow.Events{Spilled: func(i dataflow.SpillInfo) { a.spilled.Add(i.Bytes); a.moved(0) }},
+		File: func(name string) (string, error) {
+			p := filepath.Join(h.init.FilesDir, filepath.Base(name))
+			if _, err := os.Stat(p); err != nil {
+				return "", &dataflow.Error{Op: "task.File", Path: name, Kind: dataflow.User, Err: err, Try: "ship it with Job.File"}
+			}
+			return p, nil
+		},
+		BatchRows: dataflow.DefaultBatchRows, BatchBytes: dataflow.DefaultBatchBytes,
+		Check: h.job.Check,
+	}
+	return env, func() error {
+		a.memory.Close()
+		return errors.Join(temp.remove(), f.Close())
+	}, nil
+}
+
+// work runs a stage's operators over the attempt's input into its output.
+func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
+	h := a.host
+	p := h.program.Plan
+	stageID := int(a.spec.Id.Stage)
+	if stageID < 0 || stageID >= len(p.Stages) {
+		return nil, &dataflow.Error{Op: "task", Kind: dataflow.Fatal, Err: fmt.Errorf("no stage %d in the plan", stageID)}
+	}
+	stage := p.Stages[stageID]
+	if err := h.locations.wait(env.Context, a.spec.ExchangeVersions); err != nil {
+		return nil, err
+	}
+	in := &inputs{a: a, env: env, stage: stage}
+	env.Side = in.side
+	out, err := a.output(env, in, stage)
+	if err != nil {
+		return nil, err
+	}
+	// Whatever happens, a panic included: what was not sealed is thrown away.
+	sealed := false
+	defer func() {
+		if !sealed {
+			err = errors.Join(err, out.abort(context.WithoutCancel(env.Context)))
+		}
+	}()
+	stream, err := h.program.Open(env, stageID, in.open)
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close() // again; drive closes it and looks at the error
+	if err := a.drive(env, stream, out); err != nil {
+		return nil, err
+	}
+	result = &pb.TaskResult{Id: a.spec.Id, Kind: a.spec.Kind}
+	if err := out.seal(env.Context, result); err != nil {
+		return nil, err
+	}
+	sealed = true
+	result.Counters = env.Counters.Values()
+	result.Stats = a.stats(in)
+	result.Stats.BytesOut, result.Stats.BytesShuffled = out.bytesOut, out.bytesShuffled
+	return result, nil
+}
+
+// drive moves every batch from the stage to the output, and closes the stage.
+func (a *attempt) drive(env *dataflow.Env, in dataflow.Stream, out *output) error {
+	for {
+		b, err := in.Next(env.Context)
+		if err == io.EOF {
+			return in.Close()
+		}
+		if err != nil {
+			return errors.Join(err, in.Close())
+		}
+		rows := b.NumRows()
+		err = out.write(env.Context, b)
+		b.Release()
+		if err != nil {
+			return errors.Join(err, in.Close())
+		}
+		a.rowsOut.Add(rows)
+		a.moved(0)
+	}
+}
+
+// control runs one of the tasks that a job needs beside its stages.
+func (a *attempt) control(env *dataflow.Env) (*pb.TaskResult, error) {
+	h := a.host
+	target := int(a.spec.Target)
+	result := &pb.TaskResult{Id: a.spec.Id, Kind: a.spec.Kind}
+	if a.spec.Kind == pb.TaskKind_TASK_KIND_SPLITS {
+		splits, err := h.program.Source(target).Splits(env.Context, dataflow.SplitHint{Slots: int(a.spec.Slots)})
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range splits {
+			result.Splits = append(result.Splits, &pb.Split{Id: s.ID, Bytes: s.Bytes, Hosts: s.Hosts, Payload: s.Payload})
+		}
+		return result, nil
+	}
+	sink := h.program.Sink(target)
+	c := dataflow.Commit{Job: h.job.Id, Mode: h.program.Plan.Sinks[target].Mode, Prepared: h.preparedFor(target)}
+	var err error
+	switch a.spec.Kind {
+	case pb.TaskKind_TASK_KIND_PREPARE:
+		result.Prepared, err = sink.Prepare(env.Context, c)
+	case pb.TaskKind_TASK_KIND_PUBLISH:
+		var won []dataflow.Receipt
+		for _, raw := range a.spec.Receipts {
+			var r dataflow.Receipt
+			if err := json.Unmarshal(raw, &r); err != nil {
+				return nil, &dataflow.Error{Op: "task.Publish", Kind: dataflow.Fatal, Err: fmt.Errorf("a receipt of the journal's: %w", err)}
+			}
+			won = append(won, r)
+		}
+		err = sink.Publish(env.Context, c, won)
+	case pb.TaskKind_TASK_KIND_CLEAN:
+		err = sink.Clean(env.Context, c)
+	default:
+		err = &dataflow.Error{Op: "task", Kind: dataflow.Fatal, Err: fmt.Errorf("a control task of kind %s", a.spec.Kind)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return result, nil
+}

@@ -1,0 +1,107 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/dataflow/shuffle"
+)
+
+// inputs opens what an attempt reads.
+type inputs struct {
+	a     *attempt
+	env   *dataflow.Env
+	stage plan.Stage
+
+	local, remote atomic.Int64 // bytes fetched
+	wait          atomic.Int64 // nanoseconds
+}
+
+// open opens the stage's i-th input.
+func (in *inputs) open(i int) (dataflow.Stream, error) {
+	input := in.stage.Inputs[i]
+	if input.Mode == plan.BySplit {
+		return in.source(input)
+	}
+	s, err := in.exchange(input)
+	if err != nil {
+		return nil, err
+	}
+	return &counted{Stream: s, a: in.a}, nil
+}
+
+// side opens the whole of the exchange that a node reads beside the rows.
+func (in *inputs) side(_ context.Context, node int) (dataflow.Stream, error) {
+	for _, input := range in.stage.Inputs {
+		if input.Mode == plan.Whole && input.Node == node {
+			return in.exchange(input)
+		}
+	}
+	return nil, &dataflow.Error{Op: "task.Side", Kind: dataflow.Fatal, Err: fmt.Errorf("stage %d has no side input of node %d", in.stage.ID, node)}
+}
+
+// source opens the attempt's split.
+func (in *inputs) source(input plan.Input) (dataflow.Stream, error) {
+	a := in.a
+	sp := a.spec.Split
+	if sp == nil {
+		return nil, &dataflow.Error{Op: "task", Kind: dataflow.Fatal, Err: fmt.Errorf("a task of stage %d came without its split", in.stage.ID)}
+	}
+	split := dataflow.Split{ID: sp.Id, Bytes: sp.Bytes, Hosts: sp.Hosts, Payload: sp.Payload}
+	s, err := a.host.program.Source(input.Source).Open(in.env, split)
+	if err != nil {
+		return nil, err
+	}
+	if p, ok := s.(dataflow.Progresser); ok {
+		a.split.Store(&p)
+	} else {
+		a.bytesIn.Add(split.Bytes)
+	}
+	return &counted{Stream: s, a: a}, nil
+}
+
+// exchange opens the attempt's share of an exchange.
+func (in *inputs) exchange(input plan.Input) (dataflow.Stream, error) {
+	h, spec := in.a.host, in.a.spec
+	var from []shuffle.Location
+	lo, hi := 0, 1
+	switch input.Mode {
+	case plan.ByForward:
+		from = h.locations.one(input.Exchange, int(spec.ForwardStage), int(spec.ForwardIndex))
+		if from == nil {
+			return nil, &dataflow.Error{Op: "task", Kind: dataflow.InputLost, Err: fmt.Errorf("nobody has said where the output of task %d/%d lies", spec.ForwardStage, spec.ForwardIndex)}
+		}
+	case plan.ByPartition:
+		from = h.locations.all(input.Exchange)
+		lo, hi = int(spec.PartitionLo), int(spec.PartitionHi)
+	default:
+		from = h.locations.all(input.Exchange)
+	}
+	return shuffle.Open(in.env, h.fetcher.Counting(&in.local, &in.remote), from, lo, hi, in.schema(input.Exchange), shuffle.ReadOptions{}), nil
+}
+
+func (in *inputs) schema(exchange int) *arrow.Schema {
+	return in.a.host.program.ExchangeSchema(exchange)
+}
+
+// counted counts the rows an attempt reads, and shows through it where they are from.
+type counted struct {
+	dataflow.Stream
+	a *attempt
+}
+
+func (c *counted) Next(ctx context.Context) (dataflow.Batch, error) {
+	b, err := c.Stream.Next(ctx)
+	if err == nil {
+		c.a.moved(b.NumRows())
+	}
+	return b, err
+}
+
+// Locate implements dataflow.Locator.
+func (c *counted) Locate(row int) string { return dataflow.Locate(c.Stream, row) }

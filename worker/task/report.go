@@ -1,0 +1,114 @@
+package task
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/shuffle"
+	pb "github.com/divisi-data/divisi/proto/divisipb"
+)
+
+const (
+	splitsPerMessage = 1000
+	logTailBytes     = 8 << 10
+)
+
+// chunked cuts a result with many splits into several messages.
+func chunked(r *pb.TaskResult) []*pb.TaskResult {
+	var out []*pb.TaskResult
+	for len(r.Splits) > splitsPerMessage {
+		out = append(out, &pb.TaskResult{Id: r.Id, Kind: r.Kind, Splits: r.Splits[:splitsPerMessage], More: true})
+		r.Splits = r.Splits[splitsPerMessage:]
+	}
+	return append(out, r)
+}
+
+// failure is what the coordinator is told of an error.
+func (a *attempt) failure(err error) *pb.TaskFailure {
+	kind := dataflow.KindOf(err)
+	f := &pb.TaskFailure{Id: a.spec.Id, TaskKind: a.spec.Kind, Message: err.Error()}
+	var p *panicError
+	if errors.As(err, &p) {
+		kind, f.Stack = dataflow.User, p.stack
+	}
+	var lost *shuffle.LostError
+	if errors.As(err, &lost) {
+		for _, l := range lost.Locations {
+			f.LostInputs = append(f.LostInputs, protoID(l.Task))
+		}
+		kind = dataflow.InputLost
+	}
+	f.ErrorKind = int32(kind)
+	if a.logFile != nil {
+		f.LogTail = tail(a.logFile.Name(), logTailBytes)
+	}
+	f.Stats = a.stats(nil)
+	return f
+}
+
+// tail is the end of a file, in whole lines where it can be.
+func tail(name string, n int64) string {
+	f, err := os.Open(name)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return ""
+	}
+	from := max(info.Size()-n, 0)
+	b := make([]byte, info.Size()-from)
+	m, _ := f.ReadAt(b, from)
+	s := string(b[:m])
+	if from > 0 {
+		if _, rest, ok := strings.Cut(s, "\n"); ok {
+			s = rest
+		}
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// stats is what the attempt has done so far; in is nil where it read nothing.
+func (a *attempt) stats(in *inputs) *pb.TaskStats {
+	s := &pb.TaskStats{
+		RowsIn: a.rowsIn.Load(), BytesIn: a.read(), RowsOut: a.rowsOut.Load(), BytesSpilled: a.spilled.Load(),
+		WallNanos: int64(time.Since(a.started)), HostRssBytes: residentBytes(),
+	}
+	if a.memory != nil {
+		s.PeakMemoryBytes = a.memory.Peak()
+	}
+	if in != nil {
+		s.BytesFetchedLocal, s.BytesFetchedRemote = in.local.Load(), in.remote.Load()
+		s.FetchWaitNanos = in.wait.Load()
+		s.BytesIn += s.BytesFetchedLocal + s.BytesFetchedRemote
+	}
+	return s
+}
+
+// read is how many bytes of the source have been read.
+func (a *attempt) read() int64 {
+	n := a.bytesIn.Load()
+	if p := a.split.Load(); p != nil {
+		n += (*p).Progress().Bytes
+	}
+	return n
+}
+
+// progress is the attempt's line in the host's report.
+func (a *attempt) progress() *pb.TaskProgress {
+	p := &pb.TaskProgress{
+		Id: proto.CloneOf(a.spec.Id), RowsIn: a.rowsIn.Load(), BytesIn: a.read(), RowsOut: a.rowsOut.Load(),
+		BytesOut: a.bytesOut.Load(), BytesSpilled: a.spilled.Load(),
+		IdleNanos: int64(time.Since(a.started)) - a.movedAt.Load(),
+	}
+	if s := a.split.Load(); s != nil {
+		p.Fraction = (*s).Progress().Fraction
+	}
+	return p
+}

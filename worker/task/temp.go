@@ -1,0 +1,60 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/divisi-data/divisi/dataflow"
+)
+
+// temp is an attempt's spill files: a folder of its own in each of the job's folders.
+type temp struct{ dirs []string }
+
+func newTemp(jobDirs []string, attempt string) (*temp, error) {
+	if len(jobDirs) == 0 {
+		return nil, errors.New("the worker gave no folder for spill files")
+	}
+	t := &temp{}
+	for _, d := range jobDirs {
+		t.dirs = append(t.dirs, filepath.Join(d, "spill", attempt))
+	}
+	return t, nil
+}
+
+// lowWater is the room that must be left for a folder to be written to, in bytes.
+const lowWater = 64 << 20
+
+// Create implements dataflow.Temp: a file in the folder with most room.
+func (t *temp) Create(name string) (*os.File, error) {
+	best, most := "", int64(-1)
+	var errs []error
+	for _, d := range t.dirs {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if free := freeBytes(d); free > most {
+			best, most = d, free
+		}
+	}
+	if best == "" {
+		return nil, errors.Join(errs...)
+	}
+	if most < lowWater {
+		return nil, &dataflow.Error{Op: "spill", Path: best, Kind: dataflow.DiskFull,
+			Err: fmt.Errorf("%w: %d bytes free, %d must stay free", dataflow.ErrDiskFull, most, int64(lowWater)),
+			Try: "free space there, or add a folder"}
+	}
+	return os.CreateTemp(best, filepath.Base(name)+"-*")
+}
+
+// remove deletes all the attempt's files.
+func (t *temp) remove() error {
+	var errs []error
+	for _, d := range t.dirs {
+		errs = append(errs, os.RemoveAll(d))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,178 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	pb "github.com/divisi-data/divisi/proto/divisipb"
+	"github.com/divisi-data/divisi/worker/exchange"
+)
+
+// Config of a worker. Coordinator and Dir are needed; the rest has good defaults.
+type Config struct {
+	Coordinator string // host:port
+	Listen      string // of the exchange; "": a free port on loopback
+	ID          string // "": kept in Dir, random at first
+	Dir         string // blocks, artifacts, logs; used by one worker at a time
+	SpillDirs   []string
+	Slots       int    // "0": the number of cores
+	Memory      int64  // of each task host, bytes; 0: three quarters of what there is
+	Host        string // the name that locality compares with; "": the machine's
+	Rack        string
+	Log         *slog.Logger
+	// StartHost starts a task host; nil: the job's program as a child process.
+	StartHost func(ctx context.Context, s HostStart) (HostProcess, error)
+}
+
+// HostStart is what a task host is started with.
+type HostStart struct {
+	Job    *pb.JobSpec
+	Binary string   // the job's program
+	Conn   *os.File // the host's end of its connection to the worker; the starter closes it
+	Dir    string   // its working folder
+	Output *os.File // for what it prints; stays the caller's
+}
+
+// A HostProcess is a running task host.
+type HostProcess interface {
+	PID() int
+	// Wait returns when it has ended, with how it did: nil for a clean end.
+	Wait() error
+	// Kill ends it at once, with all processes it has started.
+	Kill()
+}
+
+// A Worker is a running one.
+type Worker struct {
+	cfg         Config
+	log         *slog.Logger
+	id          string
+	incarnation string
+	folder      *folder
+	listener    net.Listener
+	server      *grpc.Server
+	artifacts   *artifacts
+
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // why it ended, once done is closed
+
+	mu      sync.Mutex
+	session *session // nil while there is no coordinator
+	jobs    map[string]*job
+	tasks   map[string]*task // by attempt
+	queue   []*task          // waiting for a slot, in order of arrival
+	busy    int              // slots in use
+	epoch   uint64
+	drain   bool
+	closing sync.WaitGroup // jobs being ended
+}
+
+// Start starts a worker: it listens when Start returns, and registers, and registers
+// again whenever it has lost its coordinator, until ctx ends or Close is called.
+func Start(ctx context.Context, cfg Config) (*Worker, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Listen == "" {
+		cfg.Listen = "127.0.0.1:0"
+	}
+	if cfg.Slots <= 0 {
+		cfg.Slots = runtime.NumCPU()
+	}
+	if cfg.Memory <= 0 {
+		cfg.Memory = defaultMemory()
+	}
+	if cfg.StartHost == nil {
+		cfg.StartHost = startChild
+	}
+	if cfg.Host == "" {
+		cfg.Host, _ = os.Hostname()
+	}
+	if err := loopbackOnly(cfg.Listen); err != nil {
+		return nil, err
+	}
+	f, err := openFolder(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	id := cfg.ID
+	if id == "" {
+		if id, err = f.id(); err != nil {
+			return nil, errors.Join(err, f.close())
+		}
+	}
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("worker: %w", err), f.close())
+	}
+	w := &Worker{
+		cfg: cfg, log: cfg.Log, id: id, incarnation: randomID(), folder: f, listener: l,
+		done: make(chan struct{}), jobs: map[string]*job{}, tasks: map[string]*task{},
+		server: grpc.NewServer(
+			grpc.MaxConcurrentStreams(1024),
+			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+			grpc.InitialWindowSize(4<<20), grpc.InitialConnWindowSize(16<<20),
+		),
+	}
+	w.artifacts = newArtifacts(f.artifacts())
+	pb.RegisterExchangeServer(w.server, &exchange.Server{Dir: cfg.Dir})
+	ctx, w.cancel = context.WithCancel(ctx)
+	go w.run(ctx)
+	return w, nil
+}
+
+// run is the worker's life; it owns all goroutines.
+func (w *Worker) run(ctx context.Context) {
+	defer close(w.done)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := w.server.Serve(w.listener); err != nil && ctx.Err() == nil {
+			w.err = fmt.Errorf("worker: exchange: %w", err)
+			w.cancel()
+		}
+	})
+	wg.Go(func() { w.keepRegistered(ctx) })
+	<-ctx.Done()
+	w.endAllJobs()
+	w.closing.Wait()
+	w.server.Stop()
+	wg.Wait()
+	if err := w.folder.close(); w.err == nil {
+		w.err = err
+	}
+}
+
+// Addr is where the exchange listens.
+func (w *Worker) Addr() string { return w.listener.Addr().String() }
+
+// ID names the worker; it stays when the process is started again in the same folder.
+func (w *Worker) ID() string { return w.id }
+
+// Wait returns when the worker has ended and why, nil after Close or the end of its
+// context.
+func (w *Worker) Wait() error { <-w.done; return w.err }
+
+// Close ends the worker: task hosts are killed and the folders of jobs removed.
+func (w *Worker) Close() error {
+	w.cancel()
+	return w.Wait()
+}
+
+func randomID() string {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
