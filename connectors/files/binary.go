@@ -135,7 +135,8 @@ func WithoutMetadata(s *arrow.Schema) *arrow.Schema {
 	return arrow.NewSchema(fields, nil)
 }
 
-// Places finds the columns of want in a file's own schema, by name and type.
+// Places finds the columns of want in a file's own schema, by name and type; whether
+// a nested value may be null is not compared. See Retype.
 func Places(op, path string, have, want *arrow.Schema) ([]int, error) {
 	var places []int
 	for _, f := range want.Fields() {
@@ -143,13 +144,81 @@ func Places(op, path string, have, want *arrow.Schema) ([]int, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		if !arrow.TypeEqual(have.Field(i).Type, f.Type) {
+		if !alike(have.Field(i).Type, f.Type) {
 			return nil, &dataflow.Error{Op: op, Path: path, Kind: dataflow.User,
 				Err: fmt.Errorf("column %s is %s, in the other files or the given schema it is %s", f.Name, have.Field(i).Type, f.Type)}
 		}
 		places = append(places, i)
 	}
 	return places, nil
+}
+
+// alike reports whether two types are equal but for what may be null inside.
+func alike(a, b arrow.DataType) bool {
+	if a.ID() != b.ID() {
+		return false
+	}
+	na, ok := a.(arrow.NestedType)
+	if !ok {
+		return arrow.TypeEqual(a, b)
+	}
+	fa, fb := na.Fields(), b.(arrow.NestedType).Fields()
+	if len(fa) != len(fb) {
+		return false
+	}
+	for i := range fa {
+		if a.ID() == arrow.STRUCT && fa[i].Name != fb[i].Name || !alike(fa[i].Type, fb[i].Type) {
+			return false
+		}
+	}
+	switch a.ID() {
+	case arrow.STRUCT, arrow.LIST, arrow.LARGE_LIST, arrow.MAP:
+		return true
+	}
+	return arrow.TypeEqual(a, b)
+}
+
+// Retype is a column as a field wants it, of a type that Places took: the same
+// buffers under the field's type. A null where the field, or one inside it, says
+// there is none is an error. The caller releases the result.
+func Retype(col arrow.Array, f arrow.Field) (arrow.Array, error) {
+	d, err := retype(col.Data(), f)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Release()
+	return array.MakeFromData(d), nil
+}
+
+func retype(d arrow.ArrayData, f arrow.Field) (arrow.ArrayData, error) {
+	if !f.Nullable && d.NullN() != 0 && d.DataType().ID() != arrow.NULL {
+		return nil, fmt.Errorf("a value of %s is null, and the schema says that none is", f.Name)
+	}
+	n, ok := f.Type.(arrow.NestedType)
+	if !ok {
+		d.Retain()
+		return d, nil
+	}
+	var children []arrow.ArrayData
+	defer func() {
+		for _, c := range children {
+			c.Release()
+		}
+	}()
+	for i, inner := range n.Fields() {
+		if i >= len(d.Children()) {
+			break
+		}
+		if d.NullN() != 0 {
+			inner.Nullable = true // what lies below a null is not looked at
+		}
+		c, err := retype(d.Children()[i], inner)
+		if err != nil {
+			return nil, err
+		}
+		children = append(children, c)
+	}
+	return array.NewData(f.Type, d.Len(), d.Buffers(), children, d.NullN(), d.Offset()), nil
 }
 
 // WithSchema is the rows of b under a schema of equal types, for encoders that

@@ -73,12 +73,12 @@ func TestSkipPolicy(t *testing.T) {
 		{files.Policy{}, 0, true}, {files.Policy{Bad: "fail"}, 0, true},
 		{files.Policy{Bad: "skip"}, 3, false}, {files.Policy{Bad: "skip", Max: 2}, 3, false}, {files.Policy{Bad: "skip", Max: 1}, 0, true},
 	} {
-		src := mustSource(t, files.SourceArgs{Paths: []string{"faulty://x"}, Format: "tsv", Schema: json.RawMessage(`[{"name":"n","type":"int64"}]`), Policy: c.policy})
+		src := mustSource(t, files.SourceArgs{Paths: []string{"faulty:///x"}, Format: "tsv", Schema: json.RawMessage(`[{"name":"n","type":"int64"}]`), Policy: c.policy})
 		env, done := filestest.Env(t)
 		s := must(src.Open(env, must(src.Splits(t.Context(), dataflow.SplitHint{}))[0]))
 		rows, err := filestest.ReadAll(env, s, must(src.Schema(t.Context())))
 		s.Close()
-		if c.fails != (err != nil) || c.fails && (!errors.Is(err, dataflow.ErrMalformed) || !strings.Contains(err.Error(), "faulty://x:")) {
+		if c.fails != (err != nil) || c.fails && (!errors.Is(err, dataflow.ErrMalformed) || !strings.Contains(err.Error(), "faulty:///x:")) {
 			t.Errorf("%+v: %v", c.policy, err)
 		}
 		if n := env.Counters.Values()["files.bad_records"]; !c.fails && (len(rows) != c.rows || n != 2) {

@@ -79,15 +79,25 @@ func (s *stream) load() error {
 		return err
 	}
 	defer b.Release()
-	cols := make([]arrow.Array, len(s.places))
-	for i, p := range s.places {
-		cols[i] = b.Column(p)
-		if int64(cols[i].Len()) != b.NumRows() {
-			return fmt.Errorf("column %s has %d rows of %d", b.ColumnName(p), cols[i].Len(), b.NumRows())
+	var cols []arrow.Array
+	defer func() {
+		for _, c := range cols {
+			c.Release()
 		}
-		if err := files.CheckArray(cols[i].Data()); err != nil {
+	}()
+	for i, p := range s.places {
+		col := b.Column(p)
+		if int64(col.Len()) != b.NumRows() {
+			return fmt.Errorf("column %s has %d rows of %d", b.ColumnName(p), col.Len(), b.NumRows())
+		}
+		if err := files.CheckArray(col.Data()); err != nil {
 			return fmt.Errorf("column %s of record batch %d: %w", b.ColumnName(p), s.at, err)
 		}
+		c, err := files.Retype(col, s.schema.Field(i))
+		if err != nil {
+			return fmt.Errorf("record batch %d: %w", s.at, err)
+		}
+		cols = append(cols, c)
 	}
 	s.all = array.NewRecordBatch(s.schema, cols, b.NumRows())
 	s.at++

@@ -58,3 +58,37 @@ func TestParquetOtherSchema(t *testing.T) {
 		t.Errorf("%v, want an error of kind user that names column and types", err)
 	}
 }
+
+// What may be null inside a value differs between writers; that none is null at the
+// top is checked.
+func TestParquetNullability(t *testing.T) {
+	list := func(nullable bool) arrow.DataType {
+		return arrow.ListOfField(arrow.Field{Name: "item", Nullable: nullable, Type: arrow.StructOf(arrow.Field{Name: "x", Type: arrow.PrimitiveTypes.Int64, Nullable: nullable})})
+	}
+	schema := func(dt arrow.DataType, nullable bool) *arrow.Schema {
+		return arrow.NewSchema([]arrow.Field{{Name: "a", Type: dt, Nullable: nullable}}, nil)
+	}
+	for _, c := range []struct {
+		json string
+		want *arrow.Schema
+		rows string
+	}{
+		{`[{"a":[{"x":1},{"x":2}]},{"a":[]}]`, schema(list(false), false), `"[{\"x\":1},{\"x\":2}]" "[]"`},
+		{`[{"a":null},{"a":[{"x":2}]}]`, schema(list(false), true), `null "[{\"x\":2}]"`},
+		{`[{"a":null},{"a":[]}]`, schema(list(true), false), ""},
+		{`[{"a":[null]},{"a":[]}]`, schema(list(false), false), ""},
+	} {
+		b, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema(list(true), true), strings.NewReader(c.json))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := filestest.Encode(t, "parquet", "", b)
+		r := filestest.Reader(t, "parquet", files.ReadOptions{Schema: c.want})
+		env, done := filestest.Env(t)
+		rows, err := filestest.ReadRange(env, r, c.want, data, 0, int64(len(data)))
+		if got := strings.Join(rows, " "); c.rows != "" && (err != nil || got != c.rows) || c.rows == "" && (dataflow.KindOf(err) != dataflow.User || !strings.Contains(err.Error(), "is null")) {
+			t.Errorf("%s as %s: %s, %v, want %s", c.json, c.want, got, err, c.rows)
+		}
+		done()
+	}
+}

@@ -151,7 +151,12 @@ func (s *stream) batch() (dataflow.Batch, error) {
 		if err != nil {
 			return nil, fmt.Errorf("column %s, row group %d: %w", s.schema.Field(i).Name, s.group.index, err)
 		}
-		cols = append(cols, c)
+		typed, err := files.Retype(c, s.schema.Field(i))
+		c.Release()
+		if err != nil {
+			return nil, fmt.Errorf("row group %d: %w", s.group.index, err)
+		}
+		cols = append(cols, typed)
 	}
 	b := array.NewRecordBatch(s.schema, cols, n)
 	s.first = s.group.firstRow + s.group.rows - s.left
