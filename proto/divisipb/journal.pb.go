@@ -622,12 +622,10 @@ func (x *JobSubmitted) GetRequest() *SubmitRequest {
 	return nil
 }
 
-// SplitsKnown may come in several records; the last has no more.
 type SplitsKnown struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Source        int32                  `protobuf:"varint,1,opt,name=source,proto3" json:"source,omitempty"`
 	Splits        []*Split               `protobuf:"bytes,2,rep,name=splits,proto3" json:"splits,omitempty"`
-	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -674,13 +672,6 @@ func (x *SplitsKnown) GetSplits() []*Split {
 		return x.Splits
 	}
 	return nil
-}
-
-func (x *SplitsKnown) GetMore() bool {
-	if x != nil {
-		return x.More
-	}
-	return false
 }
 
 type SinkPrepared struct {
@@ -740,8 +731,7 @@ type StagePlanned struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stage         int32                  `protobuf:"varint,1,opt,name=stage,proto3" json:"stage,omitempty"`
 	Tasks         []*PlannedTask         `protobuf:"bytes,2,rep,name=tasks,proto3" json:"tasks,omitempty"`
-	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"` // further records continue the list
-	Why           string                 `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`    // in words
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"` // in words
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -788,13 +778,6 @@ func (x *StagePlanned) GetTasks() []*PlannedTask {
 		return x.Tasks
 	}
 	return nil
-}
-
-func (x *StagePlanned) GetMore() bool {
-	if x != nil {
-		return x.More
-	}
-	return false
 }
 
 func (x *StagePlanned) GetWhy() string {
@@ -1463,19 +1446,17 @@ const file_divisi_v1_journal_proto_rawDesc = "" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x10\n" +
 	"\x03why\x18\x03 \x01(\tR\x03why\"B\n" +
 	"\fJobSubmitted\x122\n" +
-	"\arequest\x18\x01 \x01(\v2\x18.divisi.v1.SubmitRequestR\arequest\"c\n" +
+	"\arequest\x18\x01 \x01(\v2\x18.divisi.v1.SubmitRequestR\arequest\"O\n" +
 	"\vSplitsKnown\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\x05R\x06source\x12(\n" +
-	"\x06splits\x18\x02 \x03(\v2\x10.divisi.v1.SplitR\x06splits\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\">\n" +
+	"\x06splits\x18\x02 \x03(\v2\x10.divisi.v1.SplitR\x06splits\">\n" +
 	"\fSinkPrepared\x12\x12\n" +
 	"\x04sink\x18\x01 \x01(\x05R\x04sink\x12\x1a\n" +
-	"\bprepared\x18\x02 \x01(\fR\bprepared\"x\n" +
+	"\bprepared\x18\x02 \x01(\fR\bprepared\"d\n" +
 	"\fStagePlanned\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\x05R\x05stage\x12,\n" +
-	"\x05tasks\x18\x02 \x03(\v2\x16.divisi.v1.PlannedTaskR\x05tasks\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\x12\x10\n" +
-	"\x03why\x18\x04 \x01(\tR\x03why\"\xb3\x01\n" +
+	"\x05tasks\x18\x02 \x03(\v2\x16.divisi.v1.PlannedTaskR\x05tasks\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"\xb3\x01\n" +
 	"\vPlannedTask\x12\x14\n" +
 	"\x05split\x18\x01 \x01(\x05R\x05split\x12!\n" +
 	"\fpartition_lo\x18\x02 \x01(\x05R\vpartitionLo\x12!\n" +
