@@ -2,7 +2,6 @@ package job
 
 import (
 	"fmt"
-	"maps"
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
@@ -202,24 +201,40 @@ func (j *Job) Holds(a Attempt) bool {
 	return !j.settled() && t != nil && t.won != nil && !t.lost && t.won.Attempt == a
 }
 
-// Active lists the attempts on workers and where they are, in order of stage and index.
+// Active lists the attempts on workers and where they are.
 func (j *Job) Active() map[Attempt]Worker {
 	all := map[Attempt]Worker{}
-	for k, t := range maps.All(j.control) {
-		for _, p := range t.running {
-			all[Attempt{k, p.number}] = p.worker
+	j.eachRunning(func(a Attempt, w Worker) { all[a] = w })
+	return all
+}
+
+// ActiveOn lists the attempts on a worker, in order.
+func (j *Job) ActiveOn(w Worker) []Attempt {
+	var all []Attempt
+	j.eachRunning(func(a Attempt, on Worker) {
+		if on == w {
+			all = append(all, a)
+		}
+	})
+	return all
+}
+
+func (j *Job) eachRunning(f func(Attempt, Worker)) {
+	for _, k := range j.keys {
+		for _, p := range j.control[k].running {
+			f(Attempt{k, p.number}, p.worker)
 		}
 	}
 	for _, s := range j.stages {
-		if s.running > 0 {
-			for _, t := range s.tasks {
-				for _, p := range t.running {
-					all[Attempt{t.key, p.number}] = p.worker
-				}
+		if s.running == 0 {
+			continue
+		}
+		for _, t := range s.tasks {
+			for _, p := range t.running {
+				f(Attempt{t.key, p.number}, p.worker)
 			}
 		}
 	}
-	return all
 }
 
 // Winner of a task, or nil.

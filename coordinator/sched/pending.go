@@ -26,7 +26,7 @@ type job struct {
 
 type pending struct {
 	Task
-	job  *job
+	job   *job
 	gone  bool    // assigned or removed
 	at    *worker // that is reserved for it
 	lines []*line // that it is in

@@ -363,3 +363,11 @@ func (s *Scheduler) assignAlone(out []Assignment) []Assignment {
 	s.alone = kept
 	return out
 }
+
+// Used is how many slots of a worker are taken by what was sent to it.
+func (s *Scheduler) Used(worker string) int {
+	if w := s.workers[worker]; w != nil {
+		return w.used
+	}
+	return 0
+}
