@@ -20,11 +20,11 @@ const (
 type Env struct {
 	Context context.Context // ends with the attempt; carries Alloc for Arrow's kernels
 	Task    TaskID
-	Log     *slog.Logger // goes to the attempt's own log
-	Alloc   memory.Allocator
-	Memory  *Memory // to be asked before anything large is kept
-	Temp    Temp    // files for spilling
-	Spill   Spill   // batches kept outside memory; nil in a bare environment
+	Log     *slog.Logger     // goes to the attempt's own log
+	Alloc   memory.Allocator // of Go memory that is not used again, see Batch; it may count
+	Memory  *Memory          // to be asked before anything large is kept
+	Temp    Temp             // files for spilling
+	Spill   Spill            // batches kept outside memory; nil in a bare environment
 
 	Counters *Counters
 	Events   *Events // what is worth telling; nil when nobody listens

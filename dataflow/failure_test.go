@@ -223,7 +223,7 @@ func TestGraphErrorsComeTogether(t *testing.T) {
 	}
 	for _, want := range []string{
 		`flag --n: "x": parse error`, "flags of bad:", "-n number", "flag --what is unknown",
-		"argument 2 is missing", "chan int cannot be a column", `there is no column "size" (there are value)`,
+		"argument 2 is missing", "chan int cannot be a column", `there is no column "size" (the columns are line)`,
 		"[]int has no order", "*int cannot be a key", "my own: 3",
 	} {
 		if !strings.Contains(err.Error(), want) {

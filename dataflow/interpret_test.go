@@ -25,6 +25,7 @@ type interpreter struct {
 	fuse      bool
 	limit     int64 // of memory, 0: none
 	noSpill   bool
+	real      bool // operators of package ops, not the plain ones
 
 	done     map[*Node][][]Batch
 	counters *Counters
@@ -56,9 +57,10 @@ func settings(t *testing.T, f func(t *testing.T, in *interpreter)) {
 		rows, parts int
 		fuse        bool
 		limit       int64
-	}{{1, 1, true, 0}, {3, 2, false, 0}, {1 << 16, 4, true, 0}, {7, 3, true, 80 << 10}} {
-		t.Run(fmt.Sprintf("batch=%d,parts=%d,fuse=%v,limit=%d", s.rows, s.parts, s.fuse, s.limit), func(t *testing.T) {
-			f(t, &interpreter{t: t, batchRows: s.rows, parts: s.parts, fuse: s.fuse, limit: s.limit})
+		real        bool
+	}{{1, 1, true, 0, false}, {3, 2, false, 0, true}, {1 << 16, 4, true, 0, false}, {7, 3, true, 80 << 10, false}, {64, 3, true, 0, true}} {
+		t.Run(fmt.Sprintf("batch=%d,parts=%d,fuse=%v,limit=%d,real=%v", s.rows, s.parts, s.fuse, s.limit, s.real), func(t *testing.T) {
+			f(t, &interpreter{t: t, batchRows: s.rows, parts: s.parts, fuse: s.fuse, limit: s.limit, real: s.real})
 		})
 	}
 }
@@ -183,7 +185,40 @@ func (in *interpreter) rows(n *Node) [][]Batch {
 		out = in.exchange(n)
 	}
 	in.done[n] = out
+	in.promises(n, out)
 	return out
+}
+
+// promises checks what a node says of its rows.
+func (in *interpreter) promises(n *Node, tasks [][]Batch) {
+	var before string
+	home := map[string]int{}
+	for i, task := range tasks {
+		if !n.Ordered {
+			before = ""
+		}
+		for _, b := range task {
+			for row := range int(b.NumRows()) {
+				if len(n.SortedBy) > 0 {
+					key := testKey(b, n.SortedBy, row)
+					if key < before {
+						in.t.Fatalf("%s promises the order %v and breaks it", n.Name, n.SortedBy)
+					}
+					before = key
+				}
+				if len(n.PartitionedBy) > 0 {
+					var key string
+					for _, c := range n.PartitionedBy {
+						key += b.Column(c).ValueStr(row) + "\x00"
+					}
+					if at, met := home[key]; met && at != i {
+						in.t.Fatalf("%s promises rows alike in %v in one task, and %q is in two", n.Name, n.PartitionedBy, key)
+					}
+					home[key] = i
+				}
+			}
+		}
+	}
 }
 
 func retained(tasks [][]Batch) [][]Batch {
@@ -263,6 +298,11 @@ func (in *interpreter) operator(n *Node) [][]Batch {
 func (in *interpreter) operatorOf(n *Node) Operator {
 	if n.Op != nil {
 		return n.Op
+	}
+	if in.real {
+		op, err := NewOperator(n.Ref.Kind, n.Ref.Args)
+		in.check(err)
+		return op
 	}
 	op, ok := plainOperator(n.Ref.Kind, n.Ref.Args)
 	if !ok {

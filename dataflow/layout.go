@@ -55,6 +55,10 @@ func (l *layout) field(name string) arrow.Field {
 	return arrow.Field{Name: name, Type: l.typ, Nullable: l.nullable}
 }
 
+// An int is a column of int64 and lies as one: on 64-bit machines only, which this
+// line asserts.
+var _ [unsafe.Sizeof(int(0)) - 8]struct{}
+
 // A mapper works out one type; path says where in it we are, for messages.
 type mapper struct {
 	above []reflect.Type // structs we are inside of

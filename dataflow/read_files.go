@@ -55,7 +55,7 @@ func (o options) with(name string, value any) options {
 }
 
 // Lines is lines of text, without their ends (LF or CR LF), bytes kept as they
-// are. A path "kafka://host:port/topic" is the records of a topic, their values as
+// are, in a column "line". A path "kafka://host:port/topic" is the records of a topic, their values as
 // lines.
 func Lines(paths ...string) FileSource[string] {
 	return FileSource[string]{paths: paths, format: "text"}
@@ -126,6 +126,14 @@ func (s FileSource[T]) MaxRecordBytes(n int64) FileSource[T] {
 func (s FileSource[T]) Option(name string, value any) FileSource[T] {
 	s.options = s.options.with(name, value)
 	return s
+}
+
+// columnName is what the format calls its only column.
+func (s FileSource[T]) columnName() string {
+	if s.format == "text" {
+		return "line"
+	}
+	return ""
 }
 
 func (s FileSource[T]) source(j *Job, c *codec[T]) (string, Ref) {

@@ -61,7 +61,7 @@ func SortBy[T any](d Dataset[T], opts ...SortByOption) Dataset[T] {
 		at := d.node.Schema.FieldIndices(c.name)
 		if len(at) == 0 {
 			if d.codec != nil {
-				d.j.Errorf("SortBy: there is no column %q (there are %s)", c.name, columnNames(d))
+				d.j.Errorf("SortBy: there is no column %q (the columns are %s)", c.name, columnNames(d))
 			}
 			continue
 		}

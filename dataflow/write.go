@@ -96,7 +96,7 @@ func (s FileSink[T]) sink(j *Job, c *codec[T]) (string, Ref) {
 	if strings.HasPrefix(s.path, topicScheme) {
 		return "Write kafka", Ref{Kind: "kafka", Args: encodeArgs(topicArgs{s.path})}
 	}
-	if s.path == "" {
+	if s.path == "" && !j.missing { // else it was said
 		j.Errorf("Write %s: no path is given", s.format)
 	}
 	return "Write " + s.format, Ref{Kind: "files", Args: encodeArgs(fileSinkArgs{s.path, s.format, s.options})}
