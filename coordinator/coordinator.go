@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/divisi-data/divisi/coordinator/journal"
+	"github.com/divisi-data/divisi/coordinator/web"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -48,8 +49,6 @@ type Config struct {
 	Reattach time.Duration
 	// CleanWait is how long the end of a job waits for any worker to clean up on, 0: 30 s.
 	CleanWait time.Duration
-	// Pages serves what the coordinator itself does not on the HTTP port; nil: nothing.
-	Pages func(Reader) http.Handler
 	// Hook is the journal's, for tests.
 	Hook func(step string) error
 }
@@ -98,6 +97,10 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 		return nil, err
 	}
 	c.state = newState(c)
+	pages, err := web.New(reader{c}, time.Now)
+	if err != nil {
+		return nil, err
+	}
 	if c.journal, err = c.state.recover(); err != nil {
 		return nil, err
 	}
@@ -116,7 +119,7 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 			return nil, err
 		}
 		c.webAddr = webListener.Addr().String()
-		c.web = &http.Server{Handler: c.handler(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: headerBytesMax}
+		c.web = &http.Server{Handler: c.handler(pages), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: headerBytesMax}
 	}
 	c.grpc = grpc.NewServer(
 		grpc.WaitForHandlers(true),

@@ -15,10 +15,10 @@ import (
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
-// handler serves health, metrics and JSON, and the pages if there are any. It changes
+// handler serves health, metrics, JSON and the pages. It changes
 // nothing, answers only to loopback names (a page elsewhere could otherwise make the
 // browser's own machine answer), and lets nothing be embedded.
-func (c *Coordinator) handler() http.Handler {
+func (c *Coordinator) handler(pages http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", c.readyz)
@@ -34,16 +34,14 @@ func (c *Coordinator) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /api/v1/jobs/{id}/events", func(w http.ResponseWriter, r *http.Request) {
 		from, _ := strconv.ParseUint(r.URL.Query().Get("from"), 10, 64)
-		events, err := c.Reader().Events(r.Context(), r.PathValue("id"), from)
+		events, err := c.events(r.Context(), r.PathValue("id"), from)
 		reply(w, "events", events, err)
 	})
 	mux.HandleFunc("GET /api/v1/workers", func(w http.ResponseWriter, r *http.Request) {
 		workers, err := c.workers(r.Context())
 		reply(w, "workers", workers, err)
 	})
-	if c.cfg.Pages != nil {
-		mux.Handle("GET /", c.cfg.Pages(c.Reader()))
-	}
+	mux.Handle("GET /", pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")

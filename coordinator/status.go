@@ -5,93 +5,73 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
-	"github.com/divisi-data/divisi/coordinator/job"
 	"github.com/divisi-data/divisi/coordinator/journal"
+	"github.com/divisi-data/divisi/coordinator/web"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
-// A Reader is what pages are made of. Its answers are the caller's to keep.
-type Reader interface {
-	// Jobs, newest first, without stages; state is a job state's name, "active" or "".
-	Jobs(ctx context.Context, state string, limit int) ([]*divisipb.JobStatus, error)
-	// Job by its id or the beginning of it.
-	Job(ctx context.Context, id string, plan bool) (*divisipb.JobStatus, error)
-	// Events of a job from a sequence number on.
-	Events(ctx context.Context, job string, from uint64) ([]*divisipb.Event, error)
-	// Tasks of a stage: the winners' results, in order of the tasks, of those that are done.
-	Tasks(ctx context.Context, job string, stage int) ([]*divisipb.TaskResult, error)
-	Workers(ctx context.Context) ([]*divisipb.WorkerStatus, error)
-	// Changed gets a token whenever a job has changed, until the context ends.
-	Changed(ctx context.Context, job string) (<-chan struct{}, error)
-}
-
+// reader is what the pages show. When the coordinator is stopping there is nothing.
 type reader struct{ c *Coordinator }
 
-// Reader of this coordinator.
-func (c *Coordinator) Reader() Reader { return reader{c} }
+var _ web.Reader = reader{}
 
-func (r reader) Jobs(ctx context.Context, state string, limit int) ([]*divisipb.JobStatus, error) {
-	return r.c.list(ctx, state, limit)
+// readWait bounds how long a page waits for the loop.
+const readWait = 5 * time.Second
+
+func read[T any](f func(ctx context.Context) (T, error)) (T, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), readWait)
+	defer cancel()
+	v, err := f(ctx)
+	return v, err == nil
 }
 
-func (r reader) Job(ctx context.Context, id string, plan bool) (*divisipb.JobStatus, error) {
-	return r.c.job(ctx, id, plan)
+func (r reader) Cluster() string { return r.c.state.cluster } // never changes once started
+
+func (r reader) Jobs() []*divisipb.JobStatus {
+	jobs, _ := read(func(ctx context.Context) ([]*divisipb.JobStatus, error) { return r.c.list(ctx, "", 0) })
+	return jobs
 }
 
-func (r reader) Workers(ctx context.Context) ([]*divisipb.WorkerStatus, error) {
-	return r.c.workers(ctx)
+func (r reader) Job(id string) (*divisipb.JobStatus, bool) {
+	return read(func(ctx context.Context) (*divisipb.JobStatus, error) { return r.c.job(ctx, id, false) })
 }
 
-func (r reader) Events(ctx context.Context, id string, from uint64) ([]*divisipb.Event, error) {
-	old, err := r.c.oldEvents(ctx, id, from)
+func (r reader) Workers() []*divisipb.WorkerStatus {
+	workers, _ := read(r.c.workers)
+	return workers
+}
+
+func (r reader) Events(id string, last int) []*divisipb.Event {
+	events, _ := read(func(ctx context.Context) ([]*divisipb.Event, error) {
+		return query(ctx, r.c, func(s *state) ([]*divisipb.Event, error) {
+			js, err := s.find(id)
+			if err != nil {
+				return nil, notFound(err)
+			}
+			return slices.Clone(js.events[max(0, len(js.events)-last):]), nil
+		})
+	})
+	return events
+}
+
+// events of a job from a sequence number on, those in the journal's files too.
+func (c *Coordinator) events(ctx context.Context, id string, from uint64) ([]*divisipb.Event, error) {
+	old, err := c.oldEvents(ctx, id, from)
 	if err != nil {
 		return nil, err
 	}
 	if n := len(old); n > 0 {
 		from = old[n-1].GetSequence() + 1
 	}
-	return query(ctx, r.c, func(s *state) ([]*divisipb.Event, error) {
+	return query(ctx, c, func(s *state) ([]*divisipb.Event, error) {
 		js, err := s.find(id)
 		if err != nil {
 			return nil, notFound(err)
 		}
 		return append(old, js.eventsFrom(from)...), nil
 	})
-}
-
-func (r reader) Tasks(ctx context.Context, id string, stage int) ([]*divisipb.TaskResult, error) {
-	return query(ctx, r.c, func(s *state) ([]*divisipb.TaskResult, error) {
-		js, err := s.find(id)
-		if err != nil {
-			return nil, notFound(err)
-		}
-		if js.job == nil || stage < 0 || stage >= len(js.job.Plan().Stages) {
-			return nil, nil
-		}
-		var all []*divisipb.TaskResult
-		n, _, _ := js.job.Progress(stage)
-		for i := range n {
-			if w := js.job.Winner(job.Key{Stage: stage, Index: i}); w != nil {
-				all = append(all, toResult(js.id, w.Attempt, w.Result))
-			}
-		}
-		return all, nil
-	})
-}
-
-func (r reader) Changed(ctx context.Context, id string) (<-chan struct{}, error) {
-	c := make(chan struct{}, 1)
-	_, err := query(ctx, r.c, func(s *state) (bool, error) {
-		js, err := s.find(id)
-		if err != nil {
-			return false, notFound(err)
-		}
-		js.watchers[c] = true
-		context.AfterFunc(ctx, func() { r.c.box.post(func(*state) { delete(js.watchers, c) }) })
-		return true, nil
-	})
-	return c, err
 }
 
 // eventsFrom a sequence number on; the events themselves never change.

@@ -208,7 +208,8 @@ func (s *state) reconcile(w *workerState) {
 		}
 	}
 	for _, r := range w.reg.GetUnackedResults() {
-		held[taskKey{r.GetId().GetJob(), fromTaskID(r.GetId())}] = true
+		k := taskKey{r.GetId().GetJob(), fromTaskID(r.GetId())}
+		held[k], runs[k] = true, true // it may be but the first part of a result
 	}
 	for _, t := range w.reg.GetRunning() {
 		runs[taskKey{t.GetJob(), fromTaskID(t)}] = true
