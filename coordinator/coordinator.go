@@ -134,7 +134,7 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 	c.state.resume()
 	c.parts.Go(func() { c.loop(ctx) })
 	c.parts.Go(func() {
-		if err := c.grpc.Serve(c.listener); err != nil {
+		if err := c.grpc.Serve(c.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			c.fail(fmt.Errorf("grpc: %w", err))
 		}
 	})
