@@ -21,7 +21,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/divisi-data/divisi/coordinator/journal"
-	"github.com/divisi-data/divisi/coordinator/web"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -49,6 +48,9 @@ type Config struct {
 	Reattach time.Duration
 	// CleanWait is how long the end of a job waits for any worker to clean up on, 0: 30 s.
 	CleanWait time.Duration
+	// Pages serves on the HTTP port what is not health, metrics or JSON; nil: the
+	// coordinator's own pages.
+	Pages func(Reader) http.Handler
 	// Hook is the journal's, for tests.
 	Hook func(step string) error
 }
@@ -97,8 +99,10 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 		return nil, err
 	}
 	c.state = newState(c)
-	pages, err := web.New(reader{c}, time.Now)
-	if err != nil {
+	var page http.Handler
+	if cfg.Pages != nil {
+		page = cfg.Pages(c.Reader())
+	} else if page, err = pages(c.Reader()); err != nil {
 		return nil, err
 	}
 	if c.journal, err = c.state.recover(); err != nil {
@@ -119,7 +123,7 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 			return nil, err
 		}
 		c.webAddr = webListener.Addr().String()
-		c.web = &http.Server{Handler: c.handler(pages), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: headerBytesMax}
+		c.web = &http.Server{Handler: c.handler(page), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: headerBytesMax}
 	}
 	c.grpc = grpc.NewServer(
 		grpc.WaitForHandlers(true),

@@ -34,7 +34,7 @@ func (c *Coordinator) handler(pages http.Handler) http.Handler {
 	})
 	mux.HandleFunc("GET /api/v1/jobs/{id}/events", func(w http.ResponseWriter, r *http.Request) {
 		from, _ := strconv.ParseUint(r.URL.Query().Get("from"), 10, 64)
-		events, err := c.events(r.Context(), r.PathValue("id"), from)
+		events, err := c.Reader().Events(r.Context(), r.PathValue("id"), from)
 		reply(w, "events", events, err)
 	})
 	mux.HandleFunc("GET /api/v1/workers", func(w http.ResponseWriter, r *http.Request) {

@@ -226,6 +226,7 @@ func TestLogs(t *testing.T) {
 			logs++
 		case m.GetWorker() == "bad" && string(m.GetData()) == "the last words" && strings.Contains(m.GetGone(), "worker bad is gone"):
 			tails++
+		case m.GetWorker() == "bad" && len(m.GetData()) == 0 && m.GetGone() == "worker bad is gone": // it was lost with the worker
 		default:
 			t.Errorf("%v", m)
 		}

@@ -5,74 +5,10 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/divisi-data/divisi/coordinator/journal"
-	"github.com/divisi-data/divisi/coordinator/web"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
-
-// reader is what the pages show. When the coordinator is stopping there is nothing.
-type reader struct{ c *Coordinator }
-
-var _ web.Reader = reader{}
-
-// readWait bounds how long a page waits for the loop.
-const readWait = 5 * time.Second
-
-func read[T any](f func(ctx context.Context) (T, error)) (T, bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), readWait)
-	defer cancel()
-	v, err := f(ctx)
-	return v, err == nil
-}
-
-func (r reader) Cluster() string { return r.c.state.cluster } // never changes once started
-
-func (r reader) Jobs() []*divisipb.JobStatus {
-	jobs, _ := read(func(ctx context.Context) ([]*divisipb.JobStatus, error) { return r.c.list(ctx, "", 0) })
-	return jobs
-}
-
-func (r reader) Job(id string) (*divisipb.JobStatus, bool) {
-	return read(func(ctx context.Context) (*divisipb.JobStatus, error) { return r.c.job(ctx, id, false) })
-}
-
-func (r reader) Workers() []*divisipb.WorkerStatus {
-	workers, _ := read(r.c.workers)
-	return workers
-}
-
-func (r reader) Events(id string, last int) []*divisipb.Event {
-	events, _ := read(func(ctx context.Context) ([]*divisipb.Event, error) {
-		return query(ctx, r.c, func(s *state) ([]*divisipb.Event, error) {
-			js, err := s.find(id)
-			if err != nil {
-				return nil, notFound(err)
-			}
-			return slices.Clone(js.events[max(0, len(js.events)-last):]), nil
-		})
-	})
-	return events
-}
-
-// events of a job from a sequence number on, those in the journal's files too.
-func (c *Coordinator) events(ctx context.Context, id string, from uint64) ([]*divisipb.Event, error) {
-	old, err := c.oldEvents(ctx, id, from)
-	if err != nil {
-		return nil, err
-	}
-	if n := len(old); n > 0 {
-		from = old[n-1].GetSequence() + 1
-	}
-	return query(ctx, c, func(s *state) ([]*divisipb.Event, error) {
-		js, err := s.find(id)
-		if err != nil {
-			return nil, notFound(err)
-		}
-		return append(old, js.eventsFrom(from)...), nil
-	})
-}
 
 // eventsFrom a sequence number on; the events themselves never change.
 func (js *jobState) eventsFrom(from uint64) []*divisipb.Event {

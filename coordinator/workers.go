@@ -262,7 +262,8 @@ func (s *state) lose(w *workerState, why string) {
 func (s *state) giveUp(who job.Worker, why string) {
 	delete(s.expected, who)
 	rec := &divisipb.JournalRecord{Body: &divisipb.JournalRecord_WorkerLeft{WorkerLeft: &divisipb.WorkerLeft{Worker: who.ID, Incarnation: who.Incarnation, Why: why}}}
-	s.depart(who, s.append(rec), clone(rec))
+	kept := clone(rec) // rec is the journal's once it is queued
+	s.depart(who, s.append(rec), kept)
 	for _, js := range slices.Clone(s.order) {
 		if js.over() {
 			continue
