@@ -135,3 +135,9 @@ func open(_ context.Context, uri string) (storage.Filesystem, string, error) {
 	buckets.m[c][bucket] = fs
 	return fs, clean(key), nil
 }
+
+// String names the bucket. Whatever prints a filesystem prints no more of it.
+func (f *FS) String() string { return scheme + f.bucket }
+
+// GoString is String.
+func (f *FS) GoString() string { return f.String() }
