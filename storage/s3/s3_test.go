@@ -106,6 +106,9 @@ func TestSuite(t *testing.T) {
 			prefix, marks string
 			part          int
 		}{{"top", "", 8 << 20}, {"deep/er", "deep", 5 << 20}} {
+			if s.Name != "versitygw" && c.marks == "" {
+				continue // one server is enough for both places of the marks
+			}
 			var n atomic.Int32
 			storagetest.Run(t, func(t *testing.T) (storage.Filesystem, string) {
 				set := quick()
