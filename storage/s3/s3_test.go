@@ -163,7 +163,7 @@ func TestListMany(t *testing.T) {
 			}
 		}
 		add("flat/%05d", 700)
-		add("by/k=%03d/part-0", 300)
+		add("by/k=%03d/-part", 300)
 		add("by/k=%03d-x", 100)
 		add("skew/a/b/c/%04d", 500)
 		add("skew/b/%04d", 30)
