@@ -149,15 +149,15 @@ func TestRoles(t *testing.T) {
 				chain.sources[i].provider.(*credentials.IAM).Endpoint = machine.URL
 			}
 			creds := credentials.New(chain)
-			one, err := creds.Get()
+			one, err := creds.GetWithContext(nil)
 			if err != nil || !strings.HasPrefix(one.AccessKeyID, "role-") || one.SessionToken != "token" {
 				t.Fatalf("got %q, %v", one.AccessKeyID, err)
 			}
-			if again, err := creds.Get(); err != nil || again.AccessKeyID != one.AccessKeyID {
+			if again, err := creds.GetWithContext(nil); err != nil || again.AccessKeyID != one.AccessKeyID {
 				t.Errorf("asked again before they expire: %v", err)
 			}
 			creds.Expire()
-			if two, err := creds.Get(); err != nil || two.AccessKeyID == one.AccessKeyID {
+			if two, err := creds.GetWithContext(nil); err != nil || two.AccessKeyID == one.AccessKeyID {
 				t.Errorf("not renewed: %v", err)
 			}
 		})
@@ -180,7 +180,7 @@ func TestNoCredentialsAreRememberedAMinute(t *testing.T) {
 		if got := creds.IsExpired(); got != step.asks {
 			t.Errorf("after %v: asks again is %v, want %v", step.after, got, step.asks)
 		}
-		if v, err := creds.Get(); err != nil || !v.SignerType.IsAnonymous() {
+		if v, err := creds.GetWithContext(nil); err != nil || !v.SignerType.IsAnonymous() {
 			t.Errorf("got %v", err)
 		}
 	}
