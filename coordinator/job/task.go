@@ -167,7 +167,7 @@ func (j *Job) done(e Done) {
 		return
 	}
 	j.settle(t, e.Attempt, "another attempt has won")
-	j.record(TaskWon{Attempt: e.Attempt, Worker: e.Worker, Address: e.Address, Result: e.Result})
+	j.record(TaskWon(e))
 	j.do(Ack{Attempt: e.Attempt, Worker: e.Worker})
 	s := j.stages[t.key.Stage]
 	if s.plan.Output.Exchange >= 0 {
