@@ -159,6 +159,7 @@ func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
 	}
 	in := &inputs{a: a, env: env, stage: stage}
 	env.Side = in.side
+	env.Share = in.share()
 	out, err := a.output(env, in, stage)
 	if err != nil {
 		return nil, err
