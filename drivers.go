@@ -10,4 +10,5 @@ import (
 	_ "github.com/divisi-data/divisi/dataflow/ops"
 	_ "github.com/divisi-data/divisi/storage/local"
 	_ "github.com/divisi-data/divisi/storage/mem"
+	_ "github.com/divisi-data/divisi/storage/s3"
 )
