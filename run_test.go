@@ -72,7 +72,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, name, text string) string {
+func writeText(t *testing.T, name, text string) string {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func write(t *testing.T, name, text string) string {
 
 func TestRunLeavesNothing(t *testing.T) {
 	dir, tmp := t.TempDir(), t.TempDir()
-	in, out := write(t, filepath.Join(dir, "in"), "a b a"), filepath.Join(dir, "out")
+	in, out := writeText(t, filepath.Join(dir, "in"), "a b a"), filepath.Join(dir, "out")
 	var progress bytes.Buffer
 	s, err := divisi.Run(t.Context(), wordcount, []string{in, out}, divisi.TempDir(tmp), divisi.Name("w"), divisi.Progress(&progress), divisi.Memory(64<<20))
 	if err != nil {
@@ -119,7 +119,7 @@ func TestRunLeavesNothing(t *testing.T) {
 
 func TestRunIsCancelled(t *testing.T) {
 	dir, tmp := t.TempDir(), t.TempDir()
-	in, out := write(t, filepath.Join(dir, "in"), "a\nb\n"), filepath.Join(dir, "out")
+	in, out := writeText(t, filepath.Join(dir, "in"), "a\nb\n"), filepath.Join(dir, "out")
 	ctx, cancel := context.WithCancel(t.Context())
 	release := make(chan struct{})
 	s, err := divisi.Run(ctx, func(j *df.Job) {
