@@ -48,8 +48,6 @@ type Config struct {
 	Reattach time.Duration
 	// CleanWait is how long the end of a job waits for any worker to clean up on, 0: 30 s.
 	CleanWait time.Duration
-	// Pages serves what the coordinator itself does not on the HTTP port; nil: nothing.
-	Pages func(Reader) http.Handler
 	// Hook is the journal's, for tests.
 	Hook func(step string) error
 }
@@ -116,7 +114,11 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 			return nil, err
 		}
 		c.webAddr = webListener.Addr().String()
-		c.web = &http.Server{Handler: c.handler(), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: headerBytesMax}
+		pages, err := newPages(c)
+		if err != nil {
+			return nil, errors.Join(err, webListener.Close(), c.listener.Close())
+		}
+		c.web = &http.Server{Handler: c.handler(pages), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: headerBytesMax}
 	}
 	c.grpc = grpc.NewServer(
 		grpc.WaitForHandlers(true),

@@ -18,7 +18,7 @@ import (
 // handler serves health, metrics and JSON, and the pages if there are any. It changes
 // nothing, answers only to loopback names (a page elsewhere could otherwise make the
 // browser's own machine answer), and lets nothing be embedded.
-func (c *Coordinator) handler() http.Handler {
+func (c *Coordinator) handler(pages http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", c.readyz)
@@ -41,9 +41,7 @@ func (c *Coordinator) handler() http.Handler {
 		workers, err := c.workers(r.Context())
 		reply(w, "workers", workers, err)
 	})
-	if c.cfg.Pages != nil {
-		mux.Handle("GET /", c.cfg.Pages(c.Reader()))
-	}
+	mux.Handle("GET /", pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
