@@ -118,7 +118,7 @@ func try(err error) string {
 		return "choose offsets that the log has, or let the policy count what is lost"
 	case errors.Is(err, ErrTransactionExpired):
 		return "raise transaction.max.timeout.ms of the brokers so that it covers the job, and run the job again"
-	case errors.Is(err, kgo.ErrRecordTimeout):
+	case errors.Is(err, errStalled):
 		return "check that the brokers are up and enough replicas in sync"
 	}
 	return ""
@@ -130,5 +130,5 @@ func retriable(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) {
 		return false
 	}
-	return kindOf(err) == dataflow.Transient && !errors.Is(err, kgo.ErrRecordTimeout)
+	return kindOf(err) == dataflow.Transient && !errors.Is(err, errStalled)
 }

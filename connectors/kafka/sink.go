@@ -223,7 +223,8 @@ func codec(name string) (kgo.CompressionCodec, error) {
 	return kgo.CompressionCodec{}, fmt.Errorf("compression is %q (have none, gzip, snappy, lz4, zstd)", name)
 }
 
-// deliverWithin is how long a record is tried before its attempt fails.
+// deliverWithin is how long an attempt goes on when the brokers take none of its
+// records; the properties' delivery.timeout.ms says otherwise.
 const deliverWithin = 2 * time.Minute
 
 // producer is the client's options for one attempt.
@@ -241,17 +242,12 @@ func (s *sink) producer(p properties, prep prepared, transaction string, bufferB
 	if err != nil {
 		return nil, err
 	}
-	within, err := p.int("delivery.timeout.ms", deliverWithin.Milliseconds())
-	if err != nil {
-		return nil, err
-	}
 	opts := []kgo.Opt{
 		prep.versions(),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerBatchCompression(compression, kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(int32(min(batch, 1<<30))),
 		kgo.MaxBufferedBytes(int(bufferBytes)), kgo.MaxBufferedRecords(1 << 16),
-		kgo.RecordDeliveryTimeout(millis(within)),
 		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
 		kgo.UnknownTopicRetries(4),
 		kgo.ProducerLinger(5 * time.Millisecond),

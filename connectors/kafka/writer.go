@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -45,6 +46,9 @@ type writer struct {
 	mu         sync.Mutex // guards what the client's goroutines tell
 	err        error      // the first
 	partitions map[int32]int64
+	waiting    int       // records that the brokers have not taken
+	moved      time.Time // when they took one last, or waiting began
+	watch      *time.Timer
 }
 
 // receiptPayload is what Publish learns of a part.
@@ -90,6 +94,11 @@ func (w *writer) begin(ctx context.Context) error {
 	w.cluster = c
 	// What was handed to the client outlives the call that did it.
 	w.ctx, w.cancel = context.WithCancel(w.env.Context)
+	within, err := c.properties.int("delivery.timeout.ms", deliverWithin.Milliseconds())
+	if err != nil {
+		return userError("kafka.Write", c.path(), err)
+	}
+	w.watch = time.AfterFunc(millis(within), func() { w.stalled(millis(within)) })
 	if id == "" {
 		return nil
 	}
@@ -162,6 +171,11 @@ func (w *writer) produce(ctx context.Context, b dataflow.Batch) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			w.mu.Lock()
+			if w.waiting++; w.waiting == 1 {
+				w.moved = time.Now()
+			}
+			w.mu.Unlock()
 			w.cluster.Produce(w.ctx, &records[i], w.produced)
 		}
 	}
@@ -182,7 +196,9 @@ func (w *writer) identify(r *kgo.Record, row int64) {
 func (w *writer) produced(r *kgo.Record, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.waiting--
 	if err == nil {
+		w.moved = time.Now()
 		w.partitions[r.Partition]++
 		return
 	}
@@ -190,6 +206,27 @@ func (w *writer) produced(r *kgo.Record, err error) {
 		w.err = fmt.Errorf("record of %d bytes: %w", len(r.Key)+len(r.Value), err)
 	}
 }
+
+// stalled gives up when the brokers have taken nothing for so long. The client's own
+// limit is no use: it counts from a record's timestamp, which a row may set.
+func (w *writer) stalled(within time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	left := within
+	if w.waiting > 0 {
+		left = within - time.Since(w.moved)
+	}
+	if left > 0 {
+		w.watch.Reset(left)
+		return
+	}
+	if w.err == nil {
+		w.err = fmt.Errorf("%w: %d records wait, and the brokers have taken none for %v", errStalled, w.waiting, within)
+	}
+	w.cancel()
+}
+
+var errStalled = errors.New("the brokers take no records")
 
 func (w *writer) failed() error { w.mu.Lock(); defer w.mu.Unlock(); return w.err }
 
@@ -201,10 +238,7 @@ func (w *writer) Seal(ctx context.Context) (dataflow.Receipt, error) {
 	}
 	var p receiptPayload
 	if w.cluster != nil {
-		if err := w.cluster.Flush(ctx); err != nil {
-			return dataflow.Receipt{}, w.fail(err)
-		}
-		if err := w.failed(); err != nil {
+		if err := w.flush(ctx); err != nil {
 			return dataflow.Receipt{}, w.fail(err)
 		}
 		var sum int64
@@ -236,6 +270,18 @@ func (w *writer) Seal(ctx context.Context) (dataflow.Receipt, error) {
 	return w.receipt, nil
 }
 
+// flush waits until the brokers have taken all records, or it is no use to wait.
+func (w *writer) flush(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(w.ctx, cancel)()
+	err := w.cluster.Flush(ctx)
+	if first := w.failed(); first != nil {
+		return first
+	}
+	return err
+}
+
 // Abort implements dataflow.Writer.
 func (w *writer) Abort(ctx context.Context) error {
 	if w.ended {
@@ -259,6 +305,9 @@ func (w *writer) close() {
 	w.ended = true
 	if w.cluster != nil {
 		w.cancel()
+		if w.watch != nil {
+			w.watch.Stop()
+		}
 		w.cluster.Close()
 	}
 	w.env.Memory.Release(w.held)
