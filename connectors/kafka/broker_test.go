@@ -3,6 +3,7 @@ package kafka
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -134,14 +135,13 @@ func sortedOffsets(m map[int32]kadm.ListedOffset) []kadm.ListedOffset {
 // each. It reads everything, marks too, and decides itself.
 func (p *place) committed(t *testing.T, topic string) []string {
 	t.Helper()
-	ends, err := p.admin.ListEndOffsets(t.Context(), topic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stable, err := p.admin.ListCommittedOffsets(t.Context(), topic)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var ends, stable kadm.ListedOffsets
+	p.until(t, "all brokers answer", func() bool {
+		var err1, err2 error
+		ends, err1 = p.admin.ListEndOffsets(t.Context(), topic)
+		stable, err2 = p.admin.ListCommittedOffsets(t.Context(), topic)
+		return errors.Join(err1, err2, ends.Error(), stable.Error()) == nil
+	})
 	left := map[int32]int64{}
 	from := map[int32]kgo.Offset{}
 	for _, o := range ends[topic] {
@@ -199,10 +199,12 @@ func (p *place) committed(t *testing.T, topic string) []string {
 // open is the transactions that have not ended.
 func (p *place) open(t *testing.T) []string {
 	t.Helper()
-	l, err := p.admin.ListTransactions(t.Context(), nil, []string{"Ongoing", "PrepareCommit", "PrepareAbort", "PrepareEpochFence"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var l kadm.ListedTransactions
+	p.until(t, "all brokers answer", func() (ok bool) {
+		var err error
+		l, err = p.admin.ListTransactions(t.Context(), nil, []string{"Ongoing", "PrepareCommit", "PrepareAbort", "PrepareEpochFence"})
+		return err == nil
+	})
 	return l.TransactionalIDs()
 }
 

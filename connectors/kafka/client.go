@@ -11,7 +11,8 @@ import (
 
 const (
 	// answerWithin is how long a broker may take to answer before it counts as
-	// gone: one that is stopped keeps its connections.
+	// gone: one that is stopped keeps its connections. The properties'
+	// request.timeout.ms says otherwise.
 	answerWithin = 10 * time.Second
 	// patience is how long reading, publishing and cleaning go on without any
 	// progress; the properties' default.api.timeout.ms says otherwise.
@@ -46,6 +47,10 @@ func (a address) connect(op string, more func(p properties) ([]kgo.Opt, error)) 
 	} else {
 		c.patience = millis(ms)
 	}
+	within, err := p.int("request.timeout.ms", answerWithin.Milliseconds())
+	if err != nil {
+		return nil, userError(op, a.path(), err)
+	}
 	if c.rack == "" {
 		c.rack = p["client.rack"]
 	}
@@ -55,7 +60,7 @@ func (a address) connect(op string, more func(p properties) ([]kgo.Opt, error)) 
 	}
 	opts := append(secure,
 		kgo.SeedBrokers(a.servers...), kgo.ClientID(id), kgo.SoftwareNameAndVersion("divisi", "1"),
-		kgo.DialTimeout(answerWithin), kgo.RequestTimeoutOverhead(answerWithin), kgo.RetryTimeout(c.patience),
+		kgo.DialTimeout(millis(within)), kgo.RequestTimeoutOverhead(max(100*time.Millisecond, millis(within))), kgo.RetryTimeout(c.patience),
 		kgo.MetadataMinAge(250*time.Millisecond), kgo.DisableClientMetrics(),
 	)
 	if more != nil {
