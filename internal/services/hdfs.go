@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -119,7 +120,7 @@ func (c *HDFSCluster) run(t testing.TB, o HDFSOptions) error {
 	}
 	for i := range c.HTTP {
 		if err := c.nodes[fmt.Sprintf("namenode-%d", i+1)].process.ready(t.Context(), func(ctx context.Context) error {
-			return c.live(ctx, c.HTTP[i], len(c.DataNodes))
+			return c.live(ctx, c.HTTP[i], nil)
 		}); err != nil {
 			return err
 		}
@@ -188,11 +189,12 @@ func (c *HDFSCluster) admin(ctx context.Context, args ...string) ([]byte, error)
 	return c.Tool(ctx, "org.apache.hadoop.hdfs.tools.DFSHAAdmin", args...)
 }
 
-// AwaitLive waits until exactly n DataNodes count as alive.
-func (c *HDFSCluster) AwaitLive(t testing.TB, n int) {
+// AwaitLive waits until the NameNode counts all DataNodes as alive and has just
+// heard of them, but the dead ones, which it counts as dead.
+func (c *HDFSCluster) AwaitLive(t testing.TB, dead ...string) {
 	t.Helper()
 	if err := c.nodes["namenode-1"].process.ready(t.Context(), func(ctx context.Context) error {
-		return c.live(ctx, c.HTTP[0], n)
+		return c.live(ctx, c.HTTP[0], dead)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -221,27 +223,41 @@ func (c *HDFSCluster) tool(ctx context.Context, as, class string, args ...string
 	return out, err
 }
 
-// live says how a NameNode is not ready to work with n DataNodes.
-func (c *HDFSCluster) live(ctx context.Context, address string, n int) error {
-	var state struct {
-		Beans []struct {
-			NumLiveDataNodes int
-			Safemode         string
-		}
+// live says how a NameNode is not ready to work with all DataNodes but the dead.
+func (c *HDFSCluster) live(ctx context.Context, address string, dead []string) error {
+	text, err := get(ctx, http.MethodGet, "http://"+address+"/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo", "")
+	if err != nil {
+		return err
 	}
-	for _, bean := range []string{"FSNamesystemState", "NameNodeInfo"} {
-		text, err := get(ctx, http.MethodGet, "http://"+address+"/jmx?qry=Hadoop:service=NameNode,name="+bean, "")
-		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal(text, &state); err != nil || len(state.Beans) != 1 {
-			return fmt.Errorf("%w: %s", err, text)
-		}
-		switch b := state.Beans[0]; {
-		case bean == "FSNamesystemState" && b.NumLiveDataNodes != n:
-			return fmt.Errorf("%d DataNodes are live, not %d", b.NumLiveDataNodes, n)
-		case bean == "NameNodeInfo" && b.Safemode != "":
-			return fmt.Errorf("in safe mode: %s", b.Safemode)
+	var state struct {
+		Beans []struct{ Safemode, LiveNodes string }
+	}
+	if err := json.Unmarshal(text, &state); err != nil || len(state.Beans) != 1 {
+		return fmt.Errorf("no state of a NameNode: %w: %s", err, text)
+	}
+	if why := state.Beans[0].Safemode; why != "" {
+		return fmt.Errorf("in safe mode: %s", why)
+	}
+	var nodes map[string]struct {
+		Address     string `json:"xferaddr"`
+		LastContact int    `json:"lastContact"` // seconds ago
+	}
+	if err := json.Unmarshal([]byte(state.Beans[0].LiveNodes), &nodes); err != nil {
+		return err
+	}
+	heard := map[string]bool{}
+	for _, n := range nodes {
+		heard[n.Address] = n.LastContact <= 1
+	}
+	for i := range c.DataNodes {
+		name := fmt.Sprintf("datanode-%d", i+1)
+		fresh, alive := heard[c.nodes[name].listens]
+		if slices.Contains(dead, name) {
+			if alive {
+				return fmt.Errorf("%s still counts as alive", name)
+			}
+		} else if !fresh {
+			return fmt.Errorf("nothing heard of %s (alive: %s)", name, state.Beans[0].LiveNodes)
 		}
 	}
 	return nil

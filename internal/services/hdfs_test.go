@@ -19,9 +19,9 @@ func TestHDFS(t *testing.T) {
 			t.Errorf("Hadoop's shell sees %q in an empty cluster, %v", out, err)
 		}
 		c.Kill("datanode-2")
-		c.AwaitLive(t, 1)
+		c.AwaitLive(t, "datanode-2")
 		c.Start(t, "datanode-2")
-		c.AwaitLive(t, 2)
+		c.AwaitLive(t)
 	})
 	if c == nil {
 		t.SkipNow()

@@ -2,6 +2,8 @@ package hdfs
 
 import (
 	"fmt"
+	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -25,13 +27,25 @@ func on(t *testing.T, c *services.HDFSCluster) *FS {
 // TestCluster runs everything that needs a cluster without a standby. Servers
 // take long to start, so all share one; what breaks a node comes last and mends it.
 func TestCluster(t *testing.T) {
-	c := services.HDFS(t, services.HDFSOptions{Keys: []string{"secret"}})
+	c := services.HDFS(t, services.HDFSOptions{Keys: []string{"secret"}, Properties: map[string]string{
+		"dfs.block.scanner.volume.bytes.per.second": "0", // or it mends what the test of corrupt replicas breaks
+	}})
 	for _, sub := range []struct {
 		name string
 		run  func(*testing.T, *services.HDFSCluster)
 	}{
 		{"suite", testSuite},
+		{"hosts", testHosts},
+		{"shell", testShell},
+		{"refused", testRefused},
+		{"replaced", testReplaced},
+		{"corrupt", testCorrupt},
+		{"read deaths", testReadDeaths},
+		{"write deaths", testWriteDeaths},
 	} {
+		if only := os.Getenv("ONLY"); only != "" && !strings.Contains(only, sub.name) {
+			continue
+		}
 		t.Run(sub.name, func(t *testing.T) { sub.run(t, c) })
 	}
 }

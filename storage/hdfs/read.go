@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,7 +45,19 @@ type reader struct {
 	checked bool
 }
 
-var errChecksum = errors.New("the bytes are not those of HDFS's checksum, on any replica")
+var (
+	errChecksum   = errors.New("the bytes are not those of HDFS's checksum, on any replica")
+	errProtection = errors.New("a DataNode's answer makes no sense; where data connections are protected (dfs.data.transfer.protection, dfs.encrypt.data.transfer) this driver can read only with AES: set dfs.encrypt.data.transfer.cipher.suites to AES/CTR/NoPadding on the cluster, or the protection to authentication")
+)
+
+// garbled and unparsed know the library's errors by their words: they have no type.
+// Its layer for data connections that are signed, or encrypted with RC4, loses bytes
+// where a read ends in the middle of a message.
+func garbled(err error) bool { return err.Error() == "invalid checksum" }
+
+func unparsed(err error) bool {
+	return strings.HasPrefix(err.Error(), "proto:") || strings.HasPrefix(err.Error(), "invalid response from datanode")
+}
 
 // Open opens a file for reading.
 func (fs *FS) Open(ctx context.Context, name string) (storage.File, error) {
@@ -120,9 +133,14 @@ func (f *file) readAll(p []byte, off int64) (int, error) {
 		if err = interpret(err); !passing(err) {
 			return done, err
 		}
-		if err.Error() == "invalid checksum" {
+		if garbled(err) {
 			if bad++; bad == 3 {
 				return done, fmt.Errorf("%w (at byte %d)", errChecksum, off+int64(done))
+			}
+		}
+		if unparsed(err) {
+			if bad++; bad == 3 {
+				return done, fmt.Errorf("%w (%w)", errProtection, err)
 			}
 		}
 		if time.Since(began) > f.fs.patience {
