@@ -29,7 +29,7 @@ race: ## all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
 
 services: ## the suites on real servers, which it installs (the first time takes minutes)
-	DIVISI_SERVICES=all $(GO) test -timeout 40m ./internal/services ./storage/s3
+	DIVISI_SERVICES=all $(GO) test -timeout 40m ./internal/services ./storage/s3 ./storage/hdfs ./connectors/kafka
 
 FUZZ_SECONDS = $(if $(filter command line,$(origin SECONDS)),$(SECONDS),10)
 fuzz: ## every fuzz target for SECONDS=N seconds each
