@@ -44,7 +44,7 @@ type fakeCoordinator struct {
 	mu       sync.Mutex
 	stream   pb.Control_AttachServer
 	register *pb.Register
-	hangUp   chan error    // ends the stream
+	hangUp   chan error // ends the stream
 	epoch    uint64
 	from     chan *pb.FromWorker // without heartbeats
 	attached chan struct{}

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +12,6 @@ import (
 
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // recordPIDs starts children and notes their numbers.
 func recordPIDs(pids *[]int) func(context.Context, HostStart) (HostProcess, error) {

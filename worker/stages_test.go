@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -205,4 +207,20 @@ func TestManySplits(t *testing.T) {
 	if n != 2500 || len(again.register.Running) != 0 {
 		t.Errorf("after a reconnection %d splits are told and %d tasks run", n, len(again.register.Running))
 	}
+}
+
+// files are all below a folder.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			all = append(all, p)
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return all
 }

@@ -2,11 +2,13 @@ package worker
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
@@ -46,38 +48,37 @@ func TestHowHostsDie(t *testing.T) {
 					t.Errorf("left behind: %v", left)
 				}
 			}
-			if b, err := os.ReadFile(cl.in + ".pid"); err == nil && alive(string(b)) {
-				t.Errorf("process %s, which the host had started, lives on", b)
+			if strings.Contains(c.text, "spawn!") {
+				b, err := os.ReadFile(cl.in + ".pid")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if pid, err := strconv.Atoi(string(b)); err != nil || !gone(t, pid) {
+					t.Errorf("process %s, which the host had started, lives on (%v)", b, err)
+				}
 			}
 			cl.mustRun(cl.control(pb.TaskKind_TASK_KIND_SPLITS))
 		})
 	}
 }
 
-// alive reports whether a process runs; one that ended and nobody waited for does not.
-func alive(pid string) bool {
-	b, err := os.ReadFile("/proc/" + pid + "/stat")
-	if err != nil {
-		return false
-	}
-	_, rest, _ := strings.Cut(string(b), ") ")
-	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
-}
-
-// files are all below a folder.
-func files(t *testing.T, dir string) []string {
+// gone reports whether a process ends, or has ended, within ten seconds.
+func gone(t *testing.T, pid int) bool {
 	t.Helper()
-	var all []string
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			all = append(all, p)
-		}
-		return err
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		return true
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	defer unix.Close(fd)
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+		if err != unix.EINTR {
+			return n == 1
+		}
+	}
 }
 
 func TestCancelRunning(t *testing.T) {
@@ -122,7 +123,7 @@ func TestEndOfJobLeavesNothing(t *testing.T) {
 			t.Errorf("left in %s: %v", dir, left)
 		}
 	}
-	if len(pids) != 1 || alive(itoa(pids[0])) {
+	if len(pids) != 1 || !gone(t, pids[0]) {
 		t.Errorf("hosts %v: one was started and it is to be gone", pids)
 	}
 	c.endJob(false) // once more changes nothing
