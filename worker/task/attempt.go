@@ -70,7 +70,7 @@ func (a *attempt) try(ctx context.Context) (result *pb.TaskResult, err error) {
 	}
 	env, closeEnv, err := a.env(ctx)
 	if err != nil {
-		return nil, a.unusable(err)
+		return nil, &dataflow.Error{Op: "task", Task: a.id.String(), Kind: ownFiles(err), Err: err}
 	}
 	defer closeEnv()
 	env.Log.Info("attempt begins", "task", a.id.String(), "what", a.what(), "split", a.spec.GetSplit().GetId(),
@@ -89,16 +89,6 @@ func (a *attempt) try(ctx context.Context) (result *pb.TaskResult, err error) {
 		return a.control(env)
 	}
 	return a.work(env)
-}
-
-// unusable is what it means when the host's own files cannot be made: nothing that the
-// user has done.
-func (a *attempt) unusable(err error) error {
-	kind := dataflow.KindOf(err)
-	if kind != dataflow.DiskFull {
-		kind = dataflow.Transient
-	}
-	return &dataflow.Error{Op: "task", Task: a.id.String(), Kind: kind, Err: err}
 }
 
 // what says in words what the attempt does.
@@ -155,6 +145,9 @@ func (a *attempt) env(ctx context.Context) (*dataflow.Env, func(), error) {
 	}
 	return env, func() {
 		a.memory.Close()
+		if n := a.alloc.used.Load(); h.job.Check && n != 0 {
+			env.Log.Warn("batches were not released", "bytes", n)
+		}
 		if err := temp.remove(); err != nil {
 			env.Log.Error("spill files cannot be removed", "err", err)
 		}
