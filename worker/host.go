@@ -60,8 +60,8 @@ func (w *Worker) startHost(j *job) *host {
 		FilesDir: filepath.Join(exchange.JobDir(w.cfg.Dir, j.id), "files"), Slots: int32(w.cfg.Slots),
 		MemoryBytes: w.cfg.Memory, ExchangeAddress: w.Addr(), Machine: machine(),
 	}
-	if m := j.spec.MemoryBytes; m > 0 {
-		init.MemoryBytes = m
+	if m := j.spec.MemoryBytes; m > 0 { // a job may ask for less than there is
+		init.MemoryBytes = min(m, w.cfg.Memory)
 	}
 	h.out.put(&pb.ToHost{Body: &pb.ToHost_Init{Init: init}})
 	if len(j.prepared) > 0 {

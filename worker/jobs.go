@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/divisi-data/divisi/dataflow/shuffle"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
@@ -105,11 +106,41 @@ func (w *Worker) endJob(e *pb.EndJob, answer bool) {
 					w.log.Error("a job's folder cannot be removed", "job", e.Job, "err", err)
 				}
 			}
+			if err := w.trimLogs(); err != nil {
+				w.log.Error("old logs cannot be removed", "err", err)
+			}
 		}
 		if answer {
 			w.send(&pb.FromWorker{Body: &pb.FromWorker_JobGone{JobGone: &pb.JobGone{Job: e.Job, HostsOnly: e.HostsOnly}}})
 		}
 	})
+}
+
+// logsKept is of how many jobs the logs stay, the last ones.
+const logsKept = 500
+
+// trimLogs removes the logs of jobs that ended long ago.
+func (w *Worker) trimLogs() error {
+	dir := filepath.Dir(exchange.LogDir(w.cfg.Dir, "any"))
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) <= logsKept {
+		return err
+	}
+	var old []fs.FileInfo
+	for _, e := range entries {
+		w.mu.Lock()
+		ended := w.jobs[e.Name()] == nil
+		w.mu.Unlock()
+		if info, err := e.Info(); err == nil && ended { // else another call has just removed it
+			old = append(old, info)
+		}
+	}
+	slices.SortFunc(old, func(x, y fs.FileInfo) int { return x.ModTime().Compare(y.ModTime()) })
+	var errs []error
+	for _, info := range old[:min(len(old), len(entries)-logsKept)] {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, info.Name())))
+	}
+	return errors.Join(errs...)
 }
 
 // dropTasks forgets all tasks of a job; nobody asks how they ended. The caller holds mu.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/divisi-data/divisi/dataflow/plan"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
@@ -206,6 +207,29 @@ func TestManySplits(t *testing.T) {
 	}
 	if n != 2500 || len(again.register.Running) != 0 {
 		t.Errorf("after a reconnection %d splits are told and %d tasks run", n, len(again.register.Running))
+	}
+}
+
+func TestOldLogsGo(t *testing.T) {
+	c := start(t, text, false)
+	logs := filepath.Join(c.dir, "worker", "logs")
+	for i := range logsKept + 3 {
+		dir := filepath.Join(logs, fmt.Sprintf("old-%d", i))
+		at := time.Unix(int64(1000+i), 0)
+		if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "0-0.1.log"), nil, 0o600), os.Chtimes(dir, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.mustRun(c.control(pb.TaskKind_TASK_KIND_SPLITS))
+	c.endJob(false)
+	left, err := os.ReadDir(logs)
+	if err != nil || len(left) != logsKept {
+		t.Errorf("logs of %d jobs are kept, want %d; %v", len(left), logsKept, err)
+	}
+	for name, want := range map[string]bool{"old-3": false, "old-4": true, c.job.Id: true} {
+		if _, err := os.Stat(filepath.Join(logs, name)); (err == nil) != want {
+			t.Errorf("the logs of %s are kept: %v, want %v", name, err == nil, want)
+		}
 	}
 }
 

@@ -65,19 +65,19 @@ func (s *Server) Fetch(r *pb.FetchRequest, out pb.Exchange_FetchServer) error {
 		return status.Errorf(codes.InvalidArgument, "%d outputs in one request, at most %d", len(r.Tasks), tasksMax)
 	}
 	dir := ShuffleDir(s.Dir, r.Job)
-	buf := make([]byte, chunkBytes)
+	var buf []byte
 	for i, t := range r.Tasks {
 		id := dataflow.TaskID{Job: r.Job, Stage: int(t.Stage), Index: int(t.Index), Attempt: int(t.Attempt)}
-		if err := send(out, int32(i), filepath.Join(dir, shuffle.Name(id)), int(r.PartitionLo), int(r.PartitionHi), buf); err != nil {
+		if err := send(out, int32(i), filepath.Join(dir, shuffle.Name(id)), int(r.PartitionLo), int(r.PartitionHi), &buf); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// send sends one output's range. What is wrong with the output is part of the answer;
+// send sends one output's range, by way of buf, which grows to what is needed. What is wrong with the output is part of the answer;
 // an error ends the call.
-func send(out pb.Exchange_FetchServer, i int32, path string, lo, hi int, buf []byte) error {
+func send(out pb.Exchange_FetchServer, i int32, path string, lo, hi int, buf *[]byte) error {
 	f, err := shuffle.OpenFile(path)
 	if err != nil {
 		return out.Send(&pb.FetchChunk{Task: i, Lost: err.Error()})
@@ -87,13 +87,16 @@ func send(out pb.Exchange_FetchServer, i int32, path string, lo, hi int, buf []b
 	if err != nil {
 		return out.Send(&pb.FetchChunk{Task: i, Lost: err.Error()})
 	}
+	if n := min(size, chunkBytes); int64(len(*buf)) < n {
+		*buf = make([]byte, n)
+	}
 	first := true
 	for size > 0 || first {
-		n, err := io.ReadFull(r, buf[:min(int64(len(buf)), size)])
+		n, err := io.ReadFull(r, (*buf)[:min(int64(len(*buf)), size)])
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
 			return status.Errorf(codes.DataLoss, "%s: %v", path, err)
 		}
-		c := &pb.FetchChunk{Task: i, Data: buf[:n]}
+		c := &pb.FetchChunk{Task: i, Data: (*buf)[:n]}
 		if first {
 			c.Bytes, first = size, false
 		}

@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,9 +42,46 @@ func newBudget(name string, bytes int64, slots int) *budget {
 	b.root, b.lent = dataflow.NewMemory(name, reserved), dataflow.NewMemory("lent", reserved/2)
 	b.own = reserved / 2 / int64(max(slots, 1))
 	if bytes > 0 {
-		debug.SetMemoryLimit(int64(limitShare * float64(bytes)))
+		heapLimits.set(b, int64(limitShare*float64(bytes)))
 	}
 	return b
+}
+
+// close ends what the budget asked of the process.
+func (b *budget) close() { heapLimits.set(b, 0) }
+
+// heapLimits are the limits that the hosts in this process ask of Go's collector: one,
+// but where a program runs its cluster in itself. The largest counts, and when none is
+// left, the program's own.
+var heapLimits limits
+
+type limits struct {
+	mu  sync.Mutex
+	own int64 // the program's, while of is not empty
+	of  map[*budget]int64
+}
+
+func (l *limits) set(b *budget, n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.of) == 0 {
+		if n == 0 {
+			return
+		}
+		l.own, l.of = debug.SetMemoryLimit(-1), map[*budget]int64{}
+	}
+	delete(l.of, b)
+	if n > 0 {
+		l.of[b] = n
+	}
+	most := int64(0)
+	for _, n := range l.of {
+		most = max(most, n)
+	}
+	if most == 0 {
+		most = l.own
+	}
+	debug.SetMemoryLimit(most)
 }
 
 // attempt is one attempt's share. With more than 0 bytes wanted, so many are its own.

@@ -112,6 +112,7 @@ func serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job), over f
 		h.wg.Wait()
 		if h.fetcher != nil {
 			h.fetcher.Close()
+			h.memory.close()
 		}
 	}()
 	err = h.run(ctx, build)

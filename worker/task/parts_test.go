@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -157,6 +158,29 @@ func TestBudget(t *testing.T) {
 	if m := newBudget("unlimited", 0, 2).attempt("a", 0); m.Limit() != 0 {
 		t.Errorf("without a budget the limit is %d", m.Limit())
 	}
+}
+
+// The collector's limit is that of the largest host in the process, and in the end the
+// program's own.
+func TestHeapLimits(t *testing.T) {
+	const own = int64(5 << 40)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(own))
+	now := func() int64 { return debug.SetMemoryLimit(-1) }
+	a := newBudget("a", 2<<40, 1)
+	b := newBudget("b", 3<<40, 1)
+	newBudget("none", 0, 1).close()
+	want := func(what string, bytes int64) {
+		if now() != bytes {
+			t.Errorf("%s: the limit is %d, want %d", what, now(), bytes)
+		}
+	}
+	share := limitShare
+	want("both", int64(share*float64(3<<40)))
+	b.close()
+	want("one", int64(share*float64(2<<40)))
+	a.close()
+	a.close()
+	want("none", own)
 }
 
 func TestChunked(t *testing.T) {
