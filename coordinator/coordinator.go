@@ -70,7 +70,6 @@ type Coordinator struct {
 
 	cancel context.CancelFunc
 	parts  sync.WaitGroup
-	once   sync.Once
 	ended  chan struct{}
 	mu     sync.Mutex
 	err    error

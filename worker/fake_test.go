@@ -175,21 +175,19 @@ func (f *fakeCoordinator) run(spec *pb.TaskSpec) (*pb.TaskResult, *pb.TaskFailur
 
 func (f *fakeCoordinator) ended(id *pb.TaskID) (*pb.TaskResult, *pb.TaskFailure) {
 	f.t.Helper()
-	for {
-		m := f.next()
-		var r *pb.TaskResult
-		var fail *pb.TaskFailure
-		switch {
-		case m.GetResult() != nil && attemptKey(m.GetResult().Id) == attemptKey(id):
-			r = m.GetResult()
-		case m.GetFailure() != nil && attemptKey(m.GetFailure().Id) == attemptKey(id):
-			fail = m.GetFailure()
-		default:
-			f.t.Fatalf("while waiting for %s: %v", attemptKey(id), m)
-		}
-		f.send(&pb.ToWorker{Body: &pb.ToWorker_Ack{Ack: &pb.Ack{Task: id}}})
-		return r, fail
+	m := f.next()
+	var r *pb.TaskResult
+	var fail *pb.TaskFailure
+	switch {
+	case m.GetResult() != nil && attemptKey(m.GetResult().Id) == attemptKey(id):
+		r = m.GetResult()
+	case m.GetFailure() != nil && attemptKey(m.GetFailure().Id) == attemptKey(id):
+		fail = m.GetFailure()
+	default:
+		f.t.Fatalf("while waiting for %s: %v", attemptKey(id), m)
 	}
+	f.send(&pb.ToWorker{Body: &pb.ToWorker_Ack{Ack: &pb.Ack{Task: id}}})
+	return r, fail
 }
 
 func (f *fakeCoordinator) mustRun(spec *pb.TaskSpec) *pb.TaskResult {

@@ -217,3 +217,19 @@ func TestRefusals(t *testing.T) {
 	}
 	w.Close()
 }
+
+// TestPreparedIsToldToRunningHosts: the first coordinator dies between learning what the
+// sink prepared and telling it; the second tells it with the job.
+func TestPreparedIsToldToRunningHosts(t *testing.T) {
+	c := start(t, text, false)
+	splits := c.mustRun(c.control(pb.TaskKind_TASK_KIND_SPLITS)).Splits
+	prepared := c.mustRun(c.control(pb.TaskKind_TASK_KIND_PREPARE)).Prepared
+	blocks := c.mapAll(splits)
+	c.stop()
+	second := newFake(t, c.addr, 8)
+	second.await()
+	c.fakeCoordinator = second
+	c.job.Prepared = map[int32][]byte{0: prepared}
+	c.send(&pb.ToWorker{Body: &pb.ToWorker_Job{Job: c.job}})
+	c.finish(blocks, text)
+}

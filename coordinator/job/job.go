@@ -335,7 +335,8 @@ func (j *Job) ready(i int) bool {
 			continue
 		}
 		for _, p := range j.plan.Exchanges[in.Exchange].Producers {
-			if ps := j.stages[p]; !ps.planned || ps.done < len(ps.tasks) || ps.lost > 0 {
+			ps := j.stages[p]
+			if !ps.planned || ps.done < len(ps.tasks) || ps.lost > 0 && (in.Mode != plan.ByForward || j.misses(j.stages[i], p)) {
 				return false
 			}
 		}

@@ -239,6 +239,7 @@ func (j *Job) applyLost(r OutputLost) {
 	t := s.tasks[r.Attempt.Index]
 	j.retries++
 	t.before, t.rerun = t.won.Result.RowHash, true
+	t.ended = append(t.ended, r.Attempt.Number)
 	s.stats.add(t.won.Result.Stats, -1)
 	addCounters(s.counters, t.won.Result.Counters, -1)
 	if t.lost {

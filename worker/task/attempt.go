@@ -172,6 +172,7 @@ func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
 	// is given back.
 	defer in.close()
 	env.Side = in.side
+	env.Share = in.share()
 	out, err := a.output(env, in, stage)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 func main() { divisi.Main(count) }
 
 func count(j *df.Job) {
-	gate := j.String("gate", "", "wait at each line until this file is there")
+	gate := j.String("gate", "", "make FILE.waiting, and wait at each line until this FILE is there")
 	fail := j.String("fail", "", "fail at this word")
 	out := j.Arg(1)
 	words := df.FlatMap(df.Read(j, df.Lines(j.Arg(0))), func(line string, emit df.Emit[string]) {
@@ -23,6 +23,7 @@ func count(j *df.Job) {
 			if _, err := os.Stat(gate); err == nil {
 				break
 			}
+			os.WriteFile(gate+".waiting", nil, 0o644)
 			time.Sleep(5 * time.Millisecond)
 		}
 		for w := range strings.FieldsSeq(line) {
