@@ -129,7 +129,7 @@ func (w *Worker) attach(ctx context.Context) (welcomed bool, err error) {
 
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := s.sendAll(ctx); err != nil && !errors.Is(err, io.EOF) { // EOF: the reason comes to who receives
+		if err := s.sendAll(ctx); !errors.Is(err, io.EOF) { // EOF: the reason comes to who receives
 			cancel(err)
 		}
 	})

@@ -184,8 +184,13 @@ func (w *stubWriter) Abort(ctx context.Context) error {
 }
 
 func copyJob(j *dataflow.Job) {
-	dataflow.Write(dataflow.Map(dataflow.Read(j, dataflow.CustomSource[int64]("stub", nil)), func(n int64) int64 { return n }),
-		dataflow.CustomSink[int64]("stub", nil))
+	same := dataflow.MapTask(dataflow.Read(j, dataflow.CustomSource[int64]("stub", nil)), func(t *dataflow.Task) func(int64) int64 {
+		if err := stubOf().note("factory"); err != nil {
+			t.Fail(err)
+		}
+		return func(n int64) int64 { return n }
+	})
+	dataflow.Write(same, dataflow.CustomSink[int64]("stub", nil))
 }
 
 // rig is a worker's end of one host.
@@ -379,6 +384,8 @@ func TestWhereverItFails(t *testing.T) {
 		{"fail open", dataflow.Unknown, 1},
 		{"notfound open", dataflow.User, 1},
 		{"panic open", dataflow.User, 1},
+		{"fail factory", dataflow.User, 1},
+		{"panic factory", dataflow.User, 1},
 		{"fail next", dataflow.Unknown, 1},
 		{"panic next", dataflow.User, 1},
 		{"fail close", dataflow.Unknown, 1},
@@ -407,7 +414,7 @@ func TestWhereverItFails(t *testing.T) {
 			if n := r.stub.count("abort"); n != c.abort || r.stub.count("abort with a dead context") > 0 {
 				t.Errorf("aborted %d times, want %d: %v", n, c.abort, r.stub.done)
 			}
-			if r.stub.count("next") > 0 && r.stub.count("close") != 1 {
+			if (r.stub.count("next") > 0 || r.stub.count("factory") > 0) && r.stub.count("close") != 1 {
 				t.Errorf("the source was closed %d times: %v", r.stub.count("close"), r.stub.done)
 			}
 			r.clean()
