@@ -57,7 +57,8 @@ func (j *Job) Status(stages bool) Status {
 	runs := 0
 	for i, s := range j.stages {
 		st.Stats.add(s.stats, 1)
-		sampling := s.plan.MaxTasks > 0 // does again what another stage does: not counted twice
+		// A sampling stage looks at rows that another one will read in earnest.
+		sampling := s.plan.MaxTasks > 0
 		if !sampling {
 			addCounters(st.Counters, s.counters, 1)
 		}
