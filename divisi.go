@@ -95,7 +95,7 @@ func run(build func(*dataflow.Job), args []string, stdout, stderr io.Writer) err
 		if err != nil {
 			return err
 		}
-		defer l.close()
+		defer l.closeWithin(closeWithin)
 		atExit.add(l.removeFiles)
 		c = l.client
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/divisi-data/divisi/coordinator"
 	"github.com/divisi-data/divisi/dataflow"
@@ -75,6 +76,21 @@ func startLocal(ctx context.Context, build func(*dataflow.Job), cfg localConfig)
 	}
 	l.client, err = client.Dial(ctx, l.coord.Addr())
 	return l, err
+}
+
+// closeWithin is how long a process that is about to exit waits for its tasks.
+const closeWithin = 10 * time.Second
+
+// closeWithin is close for a process that exits next: user code that does not return
+// cannot be killed in process, and is not waited for longer than d.
+func (l *local) closeWithin(d time.Duration) {
+	closed := make(chan struct{})
+	go func() { defer close(closed); l.close() }()
+	select {
+	case <-closed:
+	case <-time.After(d):
+		l.removeFiles()
+	}
 }
 
 // close ends everything and removes the folders.

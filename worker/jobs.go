@@ -38,6 +38,10 @@ func (w *Worker) tellJob(spec *pb.JobSpec) {
 	for sink, what := range spec.Prepared {
 		j.prepared[sink] = what
 	}
+	// What an earlier coordinator died before telling, a host that runs must hear too.
+	if j.host != nil && len(spec.Prepared) > 0 {
+		j.host.out.put(&pb.ToHost{Body: &pb.ToHost_JobUpdate{JobUpdate: &pb.JobUpdate{Job: j.id, Prepared: spec.Prepared}}})
+	}
 }
 
 func (w *Worker) updateJob(u *pb.JobUpdate) {

@@ -201,3 +201,34 @@ func TestRefusals(t *testing.T) {
 	}
 	w.Close()
 }
+
+func TestGivenUpBeginsAnew(t *testing.T) {
+	c := start(t, text, false)
+	c.mapAll(c.prepare())
+	was := c.register.Incarnation
+	c.stop()
+	second := newFakeWithout(t, c.addr, 8, was)
+	second.await()
+	if r := second.register; r.Incarnation == was || len(r.Held) > 0 || len(r.Running) > 0 || len(r.UnackedResults) > 0 {
+		t.Errorf("a worker that was given up comes back as %v", r)
+	}
+	if left, _ := filepath.Glob(filepath.Join(c.dir, "worker", "jobs", "*")); len(left) > 0 {
+		t.Errorf("it still has %v", left)
+	}
+}
+
+// TestPreparedIsToldToRunningHosts: the first coordinator dies between learning what the
+// sink prepared and telling it; the second tells it with the job.
+func TestPreparedIsToldToRunningHosts(t *testing.T) {
+	c := start(t, text, false)
+	splits := c.mustRun(c.control(pb.TaskKind_TASK_KIND_SPLITS)).Splits
+	prepared := c.mustRun(c.control(pb.TaskKind_TASK_KIND_PREPARE)).Prepared
+	blocks := c.mapAll(splits)
+	c.stop()
+	second := newFake(t, c.addr, 8)
+	second.await()
+	c.fakeCoordinator = second
+	c.job.Prepared = map[int32][]byte{0: prepared}
+	c.send(&pb.ToWorker{Body: &pb.ToWorker_Job{Job: c.job}})
+	c.finish(blocks, text)
+}

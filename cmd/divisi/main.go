@@ -121,9 +121,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "unknown flag: --"); ok {
 		var names []string
-		for _, n := range flagNames(cmd) {
-			names = append(names, n)
-		}
+		names = append(names, flagNames(cmd)...)
 		if near := console.Suggest(name, names); near != "" {
 			return console.Exitf(console.Usage, "%s: unknown flag --%s: did you mean --%s?", cmd.CommandPath(), name, near)
 		}

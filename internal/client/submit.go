@@ -12,12 +12,16 @@ import (
 	"os/user"
 	"path/filepath"
 	"slices"
+	"time"
 
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
 // chunkBytes is the size of an upload's messages.
 const chunkBytes = 256 << 10
+
+// submitWithin bounds the wait for a submission to be acknowledged.
+const submitWithin = 2 * time.Minute
 
 // A Submission is a job and the files it needs.
 type Submission struct {
@@ -61,8 +65,15 @@ func (c *Client) Submit(ctx context.Context, s Submission) (string, error) {
 		s.Key = rand.Text()
 	}
 	req := &pb.SubmitRequest{Job: s.Job, IdempotencyKey: s.Key, Owner: owner()}
-	// The key makes it safe to ask again when the answer was lost.
-	r, err := retry(ctx, c, func() (*pb.SubmitReply, error) { return c.rpc.Submit(ctx, req) })
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	// From here on a cancelled caller gets the id, to cancel the job by: else a job that
+	// was accepted would run on unseen. The key makes it safe to ask again when the
+	// answer was lost.
+	sctx, stop := context.WithTimeout(context.WithoutCancel(ctx), submitWithin)
+	defer stop()
+	r, err := retry(sctx, c, func() (*pb.SubmitReply, error) { return c.rpc.Submit(sctx, req) })
 	if err != nil {
 		return "", c.translate("submit "+s.Job.Name, err)
 	}

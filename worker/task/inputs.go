@@ -35,6 +35,22 @@ func (in *inputs) open(i int) (dataflow.Stream, error) {
 	return &counted{Stream: s, a: in.a}, nil
 }
 
+// share is which keys the attempt has, where all its partitions were made by hash.
+func (in *inputs) share() dataflow.Share {
+	var share dataflow.Share
+	for _, input := range in.stage.Inputs {
+		if input.Mode != plan.ByPartition {
+			continue
+		}
+		x := in.a.host.program.Plan.Exchanges[input.Exchange]
+		if x.Kind != dataflow.Hash {
+			return dataflow.Share{}
+		}
+		share = dataflow.Share{Lo: int(in.a.spec.PartitionLo), Hi: int(in.a.spec.PartitionHi), Of: x.Partitions}
+	}
+	return share
+}
+
 // side opens the whole of the exchange that a node reads beside the rows.
 func (in *inputs) side(_ context.Context, node int) (dataflow.Stream, error) {
 	for _, input := range in.stage.Inputs {
