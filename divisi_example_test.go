@@ -93,17 +93,17 @@ func ExampleMode() {
 	// hello
 }
 
-type sale struct {
+type purchase struct {
 	Shop   string
 	Amount int64
 }
 
-var sales = []sale{{"north", 5}, {"south", 7}, {"north", 1}, {"east", 9}, {"south", 2}}
+var purchases = []purchase{{"north", 5}, {"south", 7}, {"north", 1}, {"east", 9}, {"south", 2}}
 
 func Example_join() {
 	run(func(j *df.Job, out string) {
 		cities := df.Read(j, df.FromSlice([]df.Pair[string, string]{df.KV("north", "Oslo"), df.KV("south", "Rome")}))
-		amounts := df.Map(df.Read(j, df.FromSlice(sales)), func(s sale) df.Pair[string, int64] { return df.KV(s.Shop, s.Amount) })
+		amounts := df.Map(df.Read(j, df.FromSlice(purchases)), func(s purchase) df.Pair[string, int64] { return df.KV(s.Shop, s.Amount) })
 		joined := df.LeftJoin(df.Sum(amounts), cities, df.BroadcastRight())
 		df.Write(df.Map(joined, func(p df.Pair[string, df.Joined[int64, *string]]) string {
 			city := "?"
@@ -121,8 +121,8 @@ func Example_join() {
 
 func Example_topN() {
 	run(func(j *df.Job, out string) {
-		top := df.TopN(df.Read(j, df.FromSlice(sales)), 2, func(s sale) int64 { return s.Amount })
-		df.Write(top, df.TSV[sale](out))
+		top := df.TopN(df.Read(j, df.FromSlice(purchases)), 2, func(s purchase) int64 { return s.Amount })
+		df.Write(top, df.TSV[purchase](out))
 	})
 	// Output:
 	// east	9
@@ -131,9 +131,9 @@ func Example_topN() {
 
 func Example_groups() {
 	run(func(j *df.Job, out string) {
-		byShop := df.KeyBy(df.Read(j, df.FromSlice(sales)), func(s sale) string { return s.Shop })
-		groups := df.GroupByKeySorted(byShop, func(s sale) int64 { return s.Amount })
-		lines := df.MapGroups(groups, func(shop string, ss iter.Seq[sale], emit df.Emit[string]) {
+		byShop := df.KeyBy(df.Read(j, df.FromSlice(purchases)), func(s purchase) string { return s.Shop })
+		groups := df.GroupByKeySorted(byShop, func(s purchase) int64 { return s.Amount })
+		lines := df.MapGroups(groups, func(shop string, ss iter.Seq[purchase], emit df.Emit[string]) {
 			var line strings.Builder
 			line.WriteString(shop)
 			for s := range ss {
