@@ -165,11 +165,11 @@ func (l *life) restart() {
 }
 
 func (l *life) checkSums(seed uint64) {
-	st := l.job.Status(true)
-	counted := st.Tasks // but those of sampling stages
-	for i, s := range st.Stages {
-		if l.spec.Plan.Stages[i].MaxTasks > 0 {
-			counted -= int64(s.Tasks)
+	st := l.job.Status(false)
+	counted := st.Tasks // less those of sampling stages
+	for _, s := range l.job.stages {
+		if s.plan.MaxTasks > 0 {
+			counted -= int64(len(s.tasks))
 		}
 	}
 	if st.Counters["n"] != counted || st.Stats.RowsIn != 3*st.Tasks {
