@@ -185,7 +185,7 @@ func (s *state) tick() {
 			s.lose(w, "its stream broke and it did not come back")
 		case w.session != nil && now-w.seen > job.Instant(s.c.cfg.Lease):
 			s.lose(w, "it was silent for longer than its lease of "+s.c.cfg.Lease.String())
-		case w.excluded && w.scoreAt(now) < exclusionScore/2:
+		case w.excluded && (w.scoreAt(now) < exclusionScore/2 || !s.replaceable(w)):
 			w.excluded = false
 			s.schedule(w)
 		}

@@ -419,11 +419,18 @@ func (s *state) blame(w *workerState, e job.Failure) {
 	now := s.clock()
 	w.score = w.scoreAt(now) + 1
 	w.scored = now
-	if w.score >= exclusionScore && !w.excluded {
+	if w.score >= exclusionScore && !w.excluded && s.replaceable(w) {
 		s.log.Warn("worker excluded for a while: much fails on it", "worker", w.id, "last", e.Message)
 		w.excluded = true
 		s.schedule(w)
 	}
+}
+
+// replaceable says whether another worker takes tasks.
+func (s *state) replaceable(w *workerState) bool {
+	return slices.ContainsFunc(s.members, func(o *workerState) bool {
+		return o != w && o.session != nil && !o.draining && !o.excluded
+	})
 }
 
 func (w *workerState) scoreAt(now job.Instant) float64 {
