@@ -193,10 +193,15 @@ func (c *HDFSCluster) admin(ctx context.Context, args ...string) ([]byte, error)
 // heard of them, but the dead ones, which it counts as dead.
 func (c *HDFSCluster) AwaitLive(t testing.TB, dead ...string) {
 	t.Helper()
+	var why error
 	if err := c.nodes["namenode-1"].process.ready(t.Context(), func(ctx context.Context) error {
-		return c.live(ctx, c.HTTP[0], dead)
+		err := c.live(ctx, c.HTTP[0], dead)
+		if err != nil && ctx.Err() == nil {
+			why = err
+		}
+		return err
 	}); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\nbefore: %v", err, why)
 	}
 }
 
