@@ -106,10 +106,14 @@ func Aggregate[K comparable, V, A, O any](d Dataset[Pair[K, V]], agg Aggregator[
 				emit(Pair[K, A]{v.Key, agg.Add(agg.Zero(), v.Value)})
 				return
 			}
+			if p.kept.keeper != nil {
+				p.kept.before(a, p.fresh)
+			}
 			if p.fresh {
 				*a = agg.Zero()
 			}
 			*a = agg.Add(*a, v.Value)
+			p.changed(a)
 		}, p.flush
 	})
 	keepKey(part.node, d.node)

@@ -22,6 +22,7 @@ type final[K comparable, A any] struct {
 	merge func(a, b A) A
 	b     *budget
 	t     table[K, A]
+	kept  kept[A]
 	depth int
 
 	ways [spillWays]*spillWay[K, A] // nil until something was spilled
@@ -39,6 +40,7 @@ func newFinal[K comparable, A any](r *run, at int, in *codec[Pair[K, A]], merge 
 	r.atEnd(f.b.close)
 	r.atEnd(f.abort)
 	f.t = newTable[K, A](f.b, in.fields[0].layout)
+	f.kept = newKept[A](f.b)
 	return f
 }
 
@@ -47,19 +49,27 @@ func (f *final[K, A]) add(p Pair[K, A]) {
 	a, fresh := f.t.at(p.Key)
 	if a == nil {
 		f.spill()
-		a, fresh = f.t.at(p.Key)
+		if a, fresh = f.t.at(p.Key); a == nil {
+			f.outOfMemory() // a single key
+		}
+	}
+	if f.kept.keeper != nil {
+		f.kept.before(a, fresh)
 	}
 	if fresh {
 		*a = p.Value
-		return
+	} else {
+		*a = f.merge(*a, p.Value)
 	}
-	*a = f.merge(*a, p.Value)
+	if f.kept.keeper != nil && !f.kept.after(a) {
+		f.spill()
+	}
 }
 
 // spill moves all entries to the runs.
 func (f *final[K, A]) spill() {
 	if f.r.env.Spill == nil || f.depth == spillDepth {
-		f.r.fail(f.b.m.Reserve(1 << 62)) // says who holds how much
+		f.outOfMemory()
 	}
 	hash := f.in.fields[0].hash
 	f.t.each(func(k K, a *A) {
@@ -79,7 +89,11 @@ func (f *final[K, A]) spill() {
 		}
 	}
 	f.t.reset()
+	f.kept.reset()
 }
+
+// outOfMemory fails with an error that says who holds how much.
+func (f *final[K, A]) outOfMemory() { f.r.fail(f.b.m.Reserve(1 << 62)) }
 
 func (f *final[K, A]) open(i uint64) *spillWay[K, A] {
 	env := *f.r.env
@@ -114,14 +128,13 @@ func (f *final[K, A]) abort() {
 
 // finish passes every key and its value to emit.
 func (f *final[K, A]) finish(emit func(K, A)) {
-	defer f.t.free()
 	if f.ways == [spillWays]*spillWay[K, A]{} {
 		f.t.each(func(k K, a *A) { emit(k, *a) })
+		f.t.free()
 		return
 	}
 	f.spill()
-	f.b.close()
-	f.t = newTable[K, A](f.b, f.in.fields[0].layout)
+	f.t.free()
 	for i, w := range f.ways {
 		if w == nil {
 			continue
@@ -145,7 +158,9 @@ func (f *final[K, A]) again(run SpillRun, emit func(K, A)) {
 		f.r.fail(err)
 	}
 	defer s.Close()
-	sub := &final[K, A]{r: f.r, at: f.at, in: f.in, merge: f.merge, b: f.b, t: f.t, depth: f.depth + 1}
+	sub := &final[K, A]{r: f.r, at: f.at, in: f.in, merge: f.merge, b: f.b, depth: f.depth + 1}
+	sub.t = newTable[K, A](f.b, f.in.fields[0].layout)
+	sub.kept = newKept[A](f.b)
 	defer sub.abort()
 	for {
 		b, err := s.Next(f.r.ctx)
@@ -158,7 +173,6 @@ func (f *final[K, A]) again(run SpillRun, emit func(K, A)) {
 		sub.addAll(b)
 	}
 	sub.finish(emit)
-	f.t = sub.t
 }
 
 func (f *final[K, A]) addAll(b Batch) {

@@ -18,6 +18,7 @@ type partial[K comparable, V any] struct {
 	at   int
 	emit func(Pair[K, V])
 	t    table[K, V]
+	kept kept[V]
 
 	rows    int  // since the table was last empty
 	through bool // rows pass for now
@@ -27,20 +28,32 @@ type partial[K comparable, V any] struct {
 func newPartial[K comparable, V any](r *run, at int, key *codec[K], emit func(Pair[K, V])) *partial[K, V] {
 	b := newBudget(r.env, r.steps[at].Name, partialBytesMax)
 	r.atEnd(b.close)
-	return &partial[K, V]{r: r, at: at, emit: emit, t: newTable[K, V](b, key.layout)}
+	return &partial[K, V]{r: r, at: at, emit: emit, t: newTable[K, V](b, key.layout), kept: newKept[V](b)}
 }
 
 // add merges a value into its key's.
 func (p *partial[K, V]) add(k K, v V, merge func(a, b V) V) {
 	p.r.at = p.at
 	a := p.value(k)
-	switch {
-	case a == nil:
+	if a == nil {
 		p.emit(Pair[K, V]{k, v})
-	case p.fresh:
+		return
+	}
+	if p.kept.keeper != nil {
+		p.kept.before(a, p.fresh)
+	}
+	if p.fresh {
 		*a = v
-	default:
+	} else {
 		*a = merge(*a, v)
+	}
+	p.changed(a)
+}
+
+// changed is called when a value was set, after kept.before.
+func (p *partial[K, V]) changed(a *V) {
+	if p.kept.keeper != nil && !p.kept.after(a) {
+		p.flush()
 	}
 }
 
@@ -86,6 +99,7 @@ func (p *partial[K, V]) pass() bool {
 func (p *partial[K, V]) flush() {
 	p.t.each(func(k K, v *V) { p.emit(Pair[K, V]{k, *v}) })
 	p.t.reset()
+	p.kept.reset()
 	p.rows = 0
 	p.r.at = p.at
 }

@@ -48,9 +48,17 @@ func (c *codec[T]) accepts(s *arrow.Schema) error {
 	if s.NumFields() != c.schema.NumFields() {
 		return fmt.Errorf("%s has %d columns, the input %d", reflect.TypeFor[T](), c.schema.NumFields(), s.NumFields())
 	}
+	return c.acceptsFrom(s, 0)
+}
+
+// acceptsFrom is accepts where T's columns begin at skip and others may follow.
+func (c *codec[T]) acceptsFrom(s *arrow.Schema, skip int) error {
+	if s.NumFields() < skip+c.schema.NumFields() {
+		return fmt.Errorf("%s needs %d columns from number %d on, the input has %d", reflect.TypeFor[T](), c.schema.NumFields(), skip, s.NumFields())
+	}
 	for i, f := range c.schema.Fields() {
-		if in := s.Field(i); !sameType(f.Type, in.Type) {
-			return fmt.Errorf("%s wants column %d (%s) to be %s, the input has %s", reflect.TypeFor[T](), i, f.Name, f.Type, in.Type)
+		if in := s.Field(skip + i); !sameType(f.Type, in.Type) {
+			return fmt.Errorf("%s wants column %d (%s) to be %s, the input has %s", reflect.TypeFor[T](), skip+i, f.Name, f.Type, in.Type)
 		}
 	}
 	return nil
@@ -136,17 +144,22 @@ func (w *rowWriter[T]) drop() {
 }
 
 // reader makes the function that writes row i of b to an address.
-func (c *codec[T]) reader(b Batch) func(i int, p unsafe.Pointer) {
+func (c *codec[T]) reader(b Batch) func(i int, p unsafe.Pointer) { return c.readerFrom(b, 0) }
+
+// readerFrom is reader where T's columns begin at skip.
+func (c *codec[T]) readerFrom(b Batch, skip int) func(i int, p unsafe.Pointer) {
 	if c.asRow {
-		return getFields(c.fields, b.Columns())
+		return getFields(c.fields, b.Columns()[skip:])
 	}
-	return c.get(b.Column(0))
+	return c.get(b.Column(skip))
 }
 
 // describe shows a row for an error message.
-func (c *codec[T]) describe(b Batch, row int) string {
+func (c *codec[T]) describe(b Batch, row int) string { return c.describeFrom(b, row, 0) }
+
+func (c *codec[T]) describeFrom(b Batch, row, skip int) string {
 	v := new(T)
-	c.reader(b)(row, unsafe.Pointer(v))
+	c.readerFrom(b, skip)(row, unsafe.Pointer(v))
 	var s string
 	switch x := any(*v).(type) {
 	case string:

@@ -10,6 +10,10 @@ import (
 // A Batch is some rows of one schema, in columns. Whoever receives a batch owns
 // one reference to it and releases it; batches are never changed once made.
 // A batch holds at most Env.BatchRows rows and aims at Env.BatchBytes.
+//
+// Its memory is Go's (of Env.Alloc), is never pooled and never written again, also
+// after the last release: strings that typed operators give to a job's functions
+// point into it, and the collector keeps it for as long as one does.
 type Batch = arrow.RecordBatch
 
 // A Stream is a sequence of batches of one schema, read by one goroutine.

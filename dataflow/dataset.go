@@ -54,9 +54,9 @@ func then[T any](j *Job, n *Node, c *codec[T]) Dataset[T] {
 }
 
 // apply adds a typed operator after d.
-func apply[A, B any](d Dataset[A], name string, open func(r *run, at int, emit func(B)) (func(A), func())) Dataset[B] {
+func apply[A, B any](d Dataset[A], name string, open func(r *run, at int, emit func(B)) (func(A), func()), sides ...AnySide) Dataset[B] {
 	out := codecFor[B](d.j)
-	n := &Node{Kind: OperatorNode, Name: name, In: []*Node{d.node}}
+	n := &Node{Kind: OperatorNode, Name: name, In: []*Node{d.node}, Sides: sideNodes(sides)}
 	n.Op = &typed[A, B]{node: n, from: &rowFeeder[A]{d.codec}, out: out, open: open}
 	return then(d.j, n, out)
 }

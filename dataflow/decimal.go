@@ -124,5 +124,6 @@ func decimalLayout(path, opts string) (*layout, error) {
 			d := (*Decimal)(p)
 			return mix64(d.num.LowBits(), mix64(bits.RotateLeft64(uint64(d.num.HighBits()), 32), seed+uint64(d.scale)))
 		},
+		cmp: func(p, q unsafe.Pointer) int { return (*Decimal)(p).Cmp(*(*Decimal)(q)) },
 	}, nil
 }

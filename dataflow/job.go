@@ -17,12 +17,13 @@ import (
 // What is wrong is kept and reported all together by Graph, each error with the
 // author's file and line; until then every call returns something to go on with.
 type Job struct {
-	name  string
-	args  []string
-	flags *flag.FlagSet
-	taken []bool // arguments that belong to flags
-	rest  []string
-	split bool // flags were read: rest is what remains
+	name    string
+	args    []string
+	flags   *flag.FlagSet
+	taken   []bool // arguments that belong to flags
+	rest    []string
+	split   bool // flags were read: rest is what remains
+	missing bool // an argument was, which was reported
 
 	graph *Graph
 	errs  []error

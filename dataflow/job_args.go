@@ -16,6 +16,7 @@ func (j *Job) Arg(i int) string {
 	if i >= 0 && i < len(j.rest) {
 		return j.rest[i]
 	}
+	j.missing = true
 	j.Errorf("argument %d is missing (got %d: %s)%s", i+1, len(j.rest), quoted(j.rest), j.usage())
 	return ""
 }
@@ -97,6 +98,7 @@ func (j *Job) scan(name string) {
 		}
 		if err := j.flags.Set(name, value); err != nil {
 			j.Errorf("flag --%s: %q: %v%s", name, value, err, j.usage())
+			_ = j.flags.Set(name, f.DefValue)
 		}
 	}
 }

@@ -36,8 +36,12 @@ type layout struct {
 	put func(c column) func(p unsafe.Pointer)
 	// get makes the function that writes row i of an array to an address.
 	get func(a arrow.Array) func(i int, p unsafe.Pointer)
-	// hash is nil where values cannot be compared as keys.
+	// hash is nil where values cannot be looked up: they hold pointers.
 	hash func(p unsafe.Pointer, seed uint64) uint64
+	// cmp orders as the engine's sort does: absent first, minus zero is zero, NaN
+	// behind all numbers, structs by their fields in turn. It is nil where values
+	// have no order.
+	cmp func(p, q unsafe.Pointer) int
 }
 
 type structField struct {
@@ -50,6 +54,10 @@ type structField struct {
 func (l *layout) field(name string) arrow.Field {
 	return arrow.Field{Name: name, Type: l.typ, Nullable: l.nullable}
 }
+
+// An int is a column of int64 and lies as one: on 64-bit machines only, which this
+// line asserts.
+var _ [unsafe.Sizeof(int(0)) - 8]struct{}
 
 // A mapper works out one type; path says where in it we are, for messages.
 type mapper struct {

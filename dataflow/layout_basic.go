@@ -1,10 +1,13 @@
 package dataflow
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
 	"math/bits"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -75,6 +78,7 @@ func fixedLayout[E int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint
 			return func(i int, p unsafe.Pointer) { *(*E)(p) = v[i] }
 		},
 		hash: func(p unsafe.Pointer, seed uint64) uint64 { return mix64(uint64(*(*E)(p)), seed) },
+		cmp:  func(p, q unsafe.Pointer) int { return cmp.Compare(*(*E)(p), *(*E)(q)) },
 	}
 }
 
@@ -111,6 +115,18 @@ func floatLayout[E float32 | float64](t arrow.DataType) *layout {
 			}
 			return mix64(math.Float64bits(v), seed)
 		},
+		cmp: func(p, q unsafe.Pointer) int {
+			a, b := *(*E)(p), *(*E)(q)
+			switch {
+			case a != a && b != b:
+				return 0
+			case a != a:
+				return 1
+			case b != b:
+				return -1
+			}
+			return cmp.Compare(a, b)
+		},
 	}
 }
 
@@ -128,6 +144,7 @@ func boolLayout() *layout {
 			return func(i int, p unsafe.Pointer) { *(*bool)(p) = v.Value(i) }
 		},
 		hash: func(p unsafe.Pointer, seed uint64) uint64 { return mix64(uint64(*(*uint8)(p)), seed) },
+		cmp:  func(p, q unsafe.Pointer) int { return cmp.Compare(*(*uint8)(p), *(*uint8)(q)) },
 	}
 }
 
@@ -159,6 +176,7 @@ func stringLayout() *layout {
 			return func(i int, p unsafe.Pointer) { *(*string)(p) = data[ends[i]:ends[i+1]] }
 		},
 		hash: func(p unsafe.Pointer, seed uint64) uint64 { return hashString(*(*string)(p), seed) },
+		cmp:  func(p, q unsafe.Pointer) int { return strings.Compare(*(*string)(p), *(*string)(q)) },
 	}
 }
 
@@ -189,6 +207,7 @@ func bytesLayout() *layout {
 				*(*[]byte)(p) = unsafe.Slice(unsafe.StringData(s), len(s))
 			}
 		},
+		cmp: func(p, q unsafe.Pointer) int { return bytes.Compare(*(*[]byte)(p), *(*[]byte)(q)) },
 	}
 }
 
@@ -207,6 +226,9 @@ func fixedBytesLayout(width int) *layout {
 		},
 		hash: func(p unsafe.Pointer, seed uint64) uint64 {
 			return hashString(unsafe.String((*byte)(p), width), seed)
+		},
+		cmp: func(p, q unsafe.Pointer) int {
+			return bytes.Compare(unsafe.Slice((*byte)(p), width), unsafe.Slice((*byte)(q), width))
 		},
 	}
 }
@@ -250,5 +272,19 @@ func timeLayout() *layout {
 			v := (*time.Time)(p)
 			return mix64(uint64(v.Unix()), mix64(uint64(v.Nanosecond()), seed))
 		},
+		cmp: func(p, q unsafe.Pointer) int {
+			a, b := (*time.Time)(p), (*time.Time)(q)
+			if az, bz := a.IsZero(), b.IsZero(); az || bz {
+				return cmp.Compare(btoi(bz), btoi(az))
+			}
+			return a.Compare(*b)
+		},
 	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -1,16 +1,19 @@
 package dataflow
 
 import (
+	"cmp"
+	"maps"
 	"reflect"
+	"slices"
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 )
 
-// mapLayout stores a map as a list of entries, in no order. Maps from strings or
-// ints to basic types are read and written without reflection; others reflect,
-// once per entry.
+// mapLayout stores a map as a list of entries in the order of their keys, so that
+// the same map is the same bytes on every run. Maps from strings or ints to basic
+// types are read and written without reflection; others reflect, once per entry.
 func mapLayout(t reflect.Type, key, value *layout) *layout {
 	at := arrow.MapOfFields(key.field("key"), value.field("value"))
 	l := &layout{
@@ -47,15 +50,20 @@ func mapLayout(t reflect.Type, key, value *layout) *layout {
 	return l
 }
 
-func typedMap[K comparable, V any](l, key, value *layout) {
+func typedMap[K cmp.Ordered, V any](l, key, value *layout) {
 	l.put = func(c column) func(unsafe.Pointer) {
 		m := c.(*listColumn)
 		entries := m.elem.(*structColumn)
 		putKey, putValue := key.put(entries.fields[0]), value.put(entries.fields[1])
 		slot := new(Pair[K, V])
+		var keys []K
 		return func(p unsafe.Pointer) {
 			m.open()
-			for slot.Key, slot.Value = range *(*map[K]V)(p) {
+			all := *(*map[K]V)(p)
+			keys = slices.AppendSeq(keys[:0], maps.Keys(all))
+			slices.Sort(keys)
+			for _, k := range keys {
+				slot.Key, slot.Value = k, all[k]
 				putKey(unsafe.Pointer(&slot.Key))
 				putValue(unsafe.Pointer(&slot.Value))
 				entries.n++
@@ -89,12 +97,19 @@ func anyMap(t reflect.Type, l, key, value *layout) {
 		m := c.(*listColumn)
 		entries := m.elem.(*structColumn)
 		putKey, putValue := key.put(entries.fields[0]), value.put(entries.fields[1])
-		k, v := reflect.New(t.Key()), reflect.New(t.Elem())
+		k, v, other := reflect.New(t.Key()), reflect.New(t.Elem()), reflect.New(t.Key())
 		return func(p unsafe.Pointer) {
 			m.open()
-			for it := reflect.NewAt(t, p).Elem().MapRange(); it.Next(); {
-				k.Elem().SetIterKey(it)
-				v.Elem().SetIterValue(it)
+			all := reflect.NewAt(t, p).Elem()
+			keys := all.MapKeys()
+			slices.SortFunc(keys, func(a, b reflect.Value) int {
+				k.Elem().Set(a)
+				other.Elem().Set(b)
+				return key.cmp(k.UnsafePointer(), other.UnsafePointer())
+			})
+			for _, at := range keys {
+				k.Elem().Set(at)
+				v.Elem().Set(all.MapIndex(at))
 				putKey(k.UnsafePointer())
 				putValue(v.UnsafePointer())
 				entries.n++

@@ -1,6 +1,7 @@
 package dataflow
 
 import (
+	"cmp"
 	"reflect"
 	"unsafe"
 
@@ -10,10 +11,11 @@ import (
 
 func structLayout(fields []structField) *layout {
 	af := make([]arrow.Field, len(fields))
-	keys := true
+	keys, ordered := true, true
 	for i, f := range fields {
 		af[i] = f.field(f.name)
 		keys = keys && f.hash != nil
+		ordered = ordered && f.cmp != nil
 	}
 	t := arrow.StructOf(af...)
 	l := &layout{
@@ -46,6 +48,16 @@ func structLayout(fields []structField) *layout {
 				seed = fields[i].hash(unsafe.Add(p, fields[i].offset), seed)
 			}
 			return seed
+		}
+	}
+	if ordered {
+		l.cmp = func(p, q unsafe.Pointer) int {
+			for i := range fields {
+				if c := fields[i].cmp(unsafe.Add(p, fields[i].offset), unsafe.Add(q, fields[i].offset)); c != 0 {
+					return c
+				}
+			}
+			return 0
 		}
 	}
 	return l
@@ -125,7 +137,7 @@ func (s *slab) take(n int) unsafe.Pointer {
 }
 
 func pointerLayout(t reflect.Type, elem *layout) *layout {
-	return &layout{
+	l := &layout{
 		typ: elem.typ, nullable: true, fields: elem.fields,
 		column: elem.column,
 		put: func(c column) func(unsafe.Pointer) {
@@ -152,6 +164,16 @@ func pointerLayout(t reflect.Type, elem *layout) *layout {
 			}
 		},
 	}
+	if elem.cmp != nil {
+		l.cmp = func(p, q unsafe.Pointer) int {
+			a, b := *(*unsafe.Pointer)(p), *(*unsafe.Pointer)(q)
+			if a == nil || b == nil {
+				return cmp.Compare(btoi(a != nil), btoi(b != nil))
+			}
+			return elem.cmp(a, b)
+		}
+	}
+	return l
 }
 
 // width is about what a value takes where it has no length of its own to count.

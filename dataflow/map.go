@@ -13,7 +13,7 @@ func MapErr[A, B any](d Dataset[A], f func(A) (B, error)) Dataset[B] {
 			r.at = at
 			b, err := f(a)
 			if err != nil {
-				r.userError(err)
+				r.fail(r.userError(err))
 			}
 			emit(b)
 		}, nil
@@ -22,20 +22,20 @@ func MapErr[A, B any](d Dataset[A], f func(A) (B, error)) Dataset[B] {
 
 // MapTask is Map with a function made per task, which may keep state and use
 // counters, shipped files and side inputs.
-func MapTask[A, B any](d Dataset[A], f func(*Task) func(A) B) Dataset[B] {
+func MapTask[A, B any](d Dataset[A], f func(*Task) func(A) B, sides ...AnySide) Dataset[B] {
 	return apply(d, "Map", func(r *run, at int, emit func(B)) (func(A), func()) {
 		f := begin(r, at, f)
 		return func(a A) {
 			r.at = at
 			emit(f(a))
 		}, nil
-	})
+	}, sides...)
 }
 
 // begin calls an author's factory.
 func begin[F any](r *run, at int, f func(*Task) F) F {
 	r.at = at
-	return f(&Task{r, r.steps[at]})
+	return f(&Task{r.env, r.steps[at], r.atEnd})
 }
 
 // FlatMap makes any number of rows of each: f calls emit for every one. However
@@ -51,21 +51,21 @@ func FlatMapErr[A, B any](d Dataset[A], f func(A, Emit[B]) error) Dataset[B] {
 		return func(a A) {
 			r.at = at
 			if err := f(a, out); err != nil {
-				r.userError(err)
+				r.fail(r.userError(err))
 			}
 		}, nil
 	})
 }
 
 // FlatMapTask is FlatMap with a function made per task.
-func FlatMapTask[A, B any](d Dataset[A], f func(*Task) func(A, Emit[B])) Dataset[B] {
+func FlatMapTask[A, B any](d Dataset[A], f func(*Task) func(A, Emit[B]), sides ...AnySide) Dataset[B] {
 	return apply(d, "FlatMap", func(r *run, at int, emit func(B)) (func(A), func()) {
 		f, out := begin(r, at, f), back(r, at, emit)
 		return func(a A) {
 			r.at = at
 			f(a, out)
 		}, nil
-	})
+	}, sides...)
 }
 
 // back is emit for a function that goes on afterwards: the run is told that it is
@@ -83,7 +83,7 @@ func Filter[T any](d Dataset[T], keep func(T) bool) Dataset[T] {
 }
 
 // FilterTask is Filter with a function made per task.
-func FilterTask[T any](d Dataset[T], f func(*Task) func(T) bool) Dataset[T] {
+func FilterTask[T any](d Dataset[T], f func(*Task) func(T) bool, sides ...AnySide) Dataset[T] {
 	out := apply(d, "Filter", func(r *run, at int, emit func(T)) (func(T), func()) {
 		keep := begin(r, at, f)
 		return func(v T) {
@@ -92,7 +92,7 @@ func FilterTask[T any](d Dataset[T], f func(*Task) func(T) bool) Dataset[T] {
 				emit(v)
 			}
 		}, nil
-	})
+	}, sides...)
 	keepPlace(out.node, d.node)
 	return out
 }

@@ -10,13 +10,9 @@ type (
 	JoinOption interface{ forJoin(*joinOptions) }
 	// A SortOption is for the sorts.
 	SortOption interface{ forSort(*sortOptions) }
-	// A ReduceOption is for MapReduce.
-	ReduceOption interface{ forReduce(*reduceOptions) }
 )
 
 type combineOptions struct{ partitions int }
-
-type reduceOptions struct{ partitions int }
 
 type groupOptions struct{ partitions int }
 
@@ -42,7 +38,6 @@ func (n PartitionsOption) forCombine(o *combineOptions) { o.partitions = int(n) 
 func (n PartitionsOption) forGroup(o *groupOptions)     { o.partitions = int(n) }
 func (n PartitionsOption) forJoin(o *joinOptions)       { o.partitions = int(n) }
 func (n PartitionsOption) forSort(o *sortOptions)       { o.partitions = int(n) }
-func (n PartitionsOption) forReduce(o *reduceOptions)   { o.partitions = int(n) }
 
 type broadcastOption struct{}
 

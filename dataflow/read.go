@@ -3,6 +3,8 @@ package dataflow
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
 )
 
 // A SourceSpec says what is read and how, for Read: FromCSV, Lines, FromSlice and
@@ -20,6 +22,9 @@ func Read[T any](j *Job, s SourceSpec[T]) Dataset[T] {
 		return then(j, n, c)
 	}
 	n.Name, n.Ref = s.source(j, c)
+	if f, ok := s.(interface{ columnName() string }); ok && f.columnName() != "" {
+		n.Schema = arrow.NewSchema([]arrow.Field{c.field(f.columnName())}, nil)
+	}
 	return then(j, n, c)
 }
 

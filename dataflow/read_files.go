@@ -16,6 +16,8 @@ type FileSource[T any] struct {
 	skipBad  bool
 	badMax   int64
 	bytesMax int64
+	// deadLetter is the folder for bad records, "" for none.
+	deadLetter string
 }
 
 // fileSourceArgs are the arguments of the source of kind "files".
@@ -33,10 +35,18 @@ type filePolicy struct {
 	Max int64  `json:"max,omitempty"`
 }
 
-// topicArgs are the arguments of source and sink of kind "kafka".
-type topicArgs struct {
-	URI string `json:"uri"`
+// topicSourceArgs are the arguments of the source of kind "kafka".
+type topicSourceArgs struct {
+	URI            string          `json:"uri"`
+	Format         string          `json:"format,omitempty"`
+	Schema         json.RawMessage `json:"schema,omitempty"`
+	Policy         filePolicy      `json:"policy,omitzero"`
+	MaxRecordBytes int64           `json:"max_record_bytes,omitempty"`
 }
+
+// topicFormats are the formats of files that the values of records may have too,
+// by the names of the source of kind "kafka".
+var topicFormats = map[string]string{"text": "text", "jsonl": "json"}
 
 const topicScheme = "kafka://"
 
@@ -55,7 +65,7 @@ func (o options) with(name string, value any) options {
 }
 
 // Lines is lines of text, without their ends (LF or CR LF), bytes kept as they
-// are. A path "kafka://host:port/topic" is the records of a topic, their values as
+// are, in a column "line". A path "kafka://host:port/topic" is the records of a topic, their values as
 // lines.
 func Lines(paths ...string) FileSource[string] {
 	return FileSource[string]{paths: paths, format: "text"}
@@ -71,7 +81,8 @@ func FromCSV[T any](paths ...string) FileSource[T] {
 	return FileSource[T]{paths: paths, format: "csv", columns: true}
 }
 
-// FromJSONLines is a JSON object a line; fields are found by the columns' names.
+// FromJSONLines is a JSON object a line; fields are found by the columns' names. A
+// path "kafka://host:port/topic" is the records of a topic, each value an object.
 func FromJSONLines[T any](paths ...string) FileSource[T] {
 	return FileSource[T]{paths: paths, format: "jsonl", columns: true}
 }
@@ -115,6 +126,22 @@ func (s FileSource[T]) SkipBad(max int64) FileSource[T] {
 	return s
 }
 
+// A Reject is a record that could not be read, as DeadLetter keeps it.
+type Reject struct {
+	Position string `df:"position"` // file and offset
+	Reason   string `df:"reason"`
+	Record   string `df:"record"`
+}
+
+// DeadLetter leaves out records that cannot be read and writes each, with its position
+// and the reason, to JSON lines in the folder path, which is published with the job's
+// other outputs. The files are read twice, once for the good records and once for the
+// bad, so both are exact however often a task is tried.
+func (s FileSource[T]) DeadLetter(path string) FileSource[T] {
+	s.skipBad, s.deadLetter = true, path
+	return s
+}
+
 // MaxRecordBytes bounds one record; a longer one is bad. Without it the bound is
 // 64 MiB.
 func (s FileSource[T]) MaxRecordBytes(n int64) FileSource[T] {
@@ -128,6 +155,14 @@ func (s FileSource[T]) Option(name string, value any) FileSource[T] {
 	return s
 }
 
+// columnName is what the format calls its only column.
+func (s FileSource[T]) columnName() string {
+	if s.format == "text" {
+		return "line"
+	}
+	return ""
+}
+
 func (s FileSource[T]) source(j *Job, c *codec[T]) (string, Ref) {
 	name := "Read " + s.format
 	if len(s.paths) == 0 {
@@ -139,19 +174,48 @@ func (s FileSource[T]) source(j *Job, c *codec[T]) (string, Ref) {
 			if len(s.paths) > 1 {
 				j.Errorf("%s: %s is a topic, which is read alone: use Union", name, p)
 			}
-			return "Read kafka", Ref{Kind: "kafka", Args: encodeArgs(topicArgs{p})}
+			return "Read kafka", Ref{Kind: "kafka", Args: encodeArgs(s.topicArgs(j, c, p))}
 		}
 	}
-	args := fileSourceArgs{Paths: s.paths, Format: s.format, Options: s.options, MaxRecordBytes: s.bytesMax}
-	if s.skipBad {
-		args.Policy = filePolicy{Bad: "skip", Max: s.badMax}
-	}
-	if s.columns {
-		schema, err := encodeColumns(c.schema)
-		if err != nil {
-			j.Errorf("%s: %v", name, err)
-		}
-		args.Schema = schema
+	args := fileSourceArgs{Paths: s.paths, Format: s.format, Options: s.options, MaxRecordBytes: s.bytesMax,
+		Policy: s.policy(), Schema: s.schema(j, c, name)}
+	if s.deadLetter != "" {
+		bad := args
+		bad.Policy = filePolicy{Bad: "only"}
+		rejects := Read(j, CustomSource[Reject]("files", bad)).Named("Read bad " + s.format)
+		Write(rejects, JSONLines[Reject](s.deadLetter))
 	}
 	return name, Ref{Kind: "files", Args: encodeArgs(args)}
+}
+
+func (s FileSource[T]) policy() filePolicy {
+	if s.skipBad {
+		return filePolicy{Bad: "skip", Max: s.badMax}
+	}
+	return filePolicy{}
+}
+
+func (s FileSource[T]) schema(j *Job, c *codec[T], name string) json.RawMessage {
+	if !s.columns {
+		return nil
+	}
+	schema, err := encodeColumns(c.schema)
+	if err != nil {
+		j.Errorf("%s: %v", name, err)
+	}
+	return schema
+}
+
+func (s FileSource[T]) topicArgs(j *Job, c *codec[T], uri string) topicSourceArgs {
+	format, ok := topicFormats[s.format]
+	if !ok {
+		j.Errorf("Read %s: %s is a topic: its values can be read as Lines or FromJSONLines", s.format, uri)
+	}
+	if s.deadLetter != "" {
+		j.Errorf("Read kafka: bad records of a topic have no place to go to: use SkipBad; the topic keeps them")
+	}
+	if len(s.options) > 0 {
+		j.Errorf("Read kafka: the options of files mean nothing to a topic: %v", s.options)
+	}
+	return topicSourceArgs{URI: uri, Format: format, Policy: s.policy(), MaxRecordBytes: s.bytesMax, Schema: s.schema(j, c, "Read kafka")}
 }

@@ -26,7 +26,7 @@ type run struct {
 	at    int     // the step whose code runs
 	ended []func()
 
-	// The record being worked on, for error messages.
+	// The record being worked on, for error messages; batch belongs to whoever set it.
 	src   int // input
 	batch Batch
 	row   int
@@ -70,6 +70,9 @@ func (r *run) next(input int) Batch {
 func (r *run) send(b Batch) {
 	if !r.yield(b) {
 		panic(stopRun{})
+	}
+	if err := r.ctx.Err(); err != nil { // one record may make batches for ever
+		r.fail(err)
 	}
 }
 
@@ -143,10 +146,7 @@ func (r *run) end() {
 	for i := len(r.ended) - 1; i >= 0; i-- {
 		r.ended[i]()
 	}
-	if r.batch != nil {
-		r.batch.Release()
-		r.batch = nil
-	}
+	r.batch = nil
 }
 
 // failure is what a panic means.
@@ -154,22 +154,29 @@ func (r *run) failure(v any) error {
 	switch v := v.(type) {
 	case stopRun:
 		return v.err
+	case userFailure:
+		return r.userError(v.err)
 	case *Error: // thrown by an encoder
 		e := *v
 		e.Op, e.Path, e.Task = r.op(), r.where(), r.env.Task.String()
 		return &e
 	}
-	return &Error{Op: r.op(), Path: r.where(), Task: r.env.Task.String(), Kind: User,
-		Err: fmt.Errorf("panic: %v\n%s", v, panicStack()), Try: "the job's function failed on this record"}
+	stack, authors := panicStack()
+	e := &Error{Op: r.op(), Path: r.where(), Task: r.env.Task.String(), Kind: User,
+		Err: fmt.Errorf("panic: %v\n%s", v, stack), Try: "the job's function failed on this record"}
+	if !authors {
+		e.Kind, e.Try = Fatal, "the engine failed, not the job: please report it"
+	}
+	return e
 }
 
-// userError is what a user function returned.
-func (r *run) userError(err error) {
+// userError is what an author's function returned, with where that was.
+func (r *run) userError(err error) error {
 	kind := KindOf(err)
 	if kind == Unknown {
 		kind = User
 	}
-	r.fail(&Error{Op: r.op(), Path: r.where(), Task: r.env.Task.String(), Kind: kind, Err: err})
+	return &Error{Op: r.op(), Path: r.where(), Task: r.env.Task.String(), Kind: kind, Err: err}
 }
 
 // op names the step whose code ran, and where the author wrote it.
@@ -193,31 +200,32 @@ func (r *run) where() string {
 	return text
 }
 
-// panicStack is the author's part of the stack that panicked.
-func panicStack() string {
+// panicStack is the top of the stack that panicked, as far as it is the author's, or
+// else the engine's.
+func panicStack() (text string, authors bool) {
 	var pcs [64]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
-	var b strings.Builder
-	seen := false
-	for lines := 0; lines < 5; {
-		f, more := frames.Next()
+	var lines []string
+	panicked := false
+	for more := true; more && len(lines) < 6; {
+		var f runtime.Frame
+		f, more = frames.Next()
 		switch {
 		case strings.HasPrefix(f.Function, "runtime."):
-			seen = seen || f.Function == "runtime.gopanic"
-		case !seen: // the deferred functions that got us here
+			panicked = panicked || f.Function == "runtime.gopanic"
+			continue
+		case !panicked: // the deferred functions that got us here
+			continue
 		case strings.HasPrefix(f.Function, ownPackage) && !strings.HasSuffix(f.File, "_test.go"):
-			if lines > 0 {
-				return strings.TrimSuffix(b.String(), "\n")
+			if authors {
+				return strings.Join(lines, "\n"), true
 			}
 		default:
-			b.WriteString("\t" + path.Base(f.Function) + " " + shortFile(f.File) + ":" + strconv.Itoa(f.Line) + "\n")
-			lines++
+			authors = authors || len(lines) == 0
 		}
-		if !more {
-			break
-		}
+		lines = append(lines, "\t"+path.Base(f.Function)+" "+shortFile(f.File)+":"+strconv.Itoa(f.Line))
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	return strings.Join(lines, "\n"), authors
 }
 
 // sameColumns is used by operators to say what they were given instead.

@@ -9,7 +9,8 @@ import (
 // as its budget lets it. It is used by one goroutine.
 type table[K comparable, V any] interface {
 	// at is where the value of k lies until the next call; fresh says that the key
-	// is new and the value zero. It is nil when the key is new and there is no room.
+	// is new and the value zero. It is nil when the key is new and there is no room;
+	// an empty table has room for any key that the budget bears.
 	at(k K) (v *V, fresh bool)
 	len() int
 	// each passes every key and value to f, in an order that depends only on what

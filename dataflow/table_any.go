@@ -1,6 +1,9 @@
 package dataflow
 
-import "unsafe"
+import (
+	"reflect"
+	"unsafe"
+)
 
 // anyTable is for all other keys: entries in the order they came, and an index of
 // their hashes beside.
@@ -10,7 +13,9 @@ type anyTable[K comparable, V any] struct {
 	entries []anyEntry[K, V]
 	index   []uint32 // position in entries plus one; 0: empty
 	mask    uint64
-	key     K // where hash finds the key: an address that is the table's own
+	key     K       // where hash finds the key: an address that is the table's own
+	keeper  *keeper // of keys
+	keys    int64   // bytes that keys hold
 }
 
 type anyEntry[K comparable, V any] struct {
@@ -20,7 +25,7 @@ type anyEntry[K comparable, V any] struct {
 }
 
 func newAnyTable[K comparable, V any](b *budget, hash func(unsafe.Pointer, uint64) uint64) *anyTable[K, V] {
-	t := &anyTable[K, V]{b: b, hash: hash}
+	t := &anyTable[K, V]{b: b, hash: hash, keeper: keeperOf(reflect.TypeFor[K]())}
 	b.must(t.bytes(tableSlotsMin))
 	t.make(tableSlotsMin)
 	return t
@@ -51,7 +56,15 @@ func (t *anyTable[K, V]) at(k K) (*V, bool) {
 		}
 		i = t.empty(h)
 	}
-	t.entries = append(t.entries, anyEntry[K, V]{h: h, k: k})
+	if t.keeper != nil {
+		n := t.keeper.heap(unsafe.Pointer(&t.key))
+		if !t.b.grow(n) {
+			return nil, true
+		}
+		t.keys += n
+		t.keeper.own(nil, unsafe.Pointer(&t.key))
+	}
+	t.entries = append(t.entries, anyEntry[K, V]{h: h, k: t.key})
 	t.index[i] = uint32(len(t.entries))
 	return &t.entries[len(t.entries)-1].v, true
 }
@@ -89,6 +102,8 @@ func (t *anyTable[K, V]) reset() {
 	clear(t.entries)
 	t.entries = t.entries[:0]
 	clear(t.index)
+	t.b.shrink(t.keys)
+	t.keys = 0
 }
 
 func (t *anyTable[K, V]) free() {

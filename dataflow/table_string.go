@@ -26,9 +26,12 @@ type stringSlot[V any] struct {
 	v      V
 }
 
+// longRoomMin is room for long keys that a table has from the beginning.
+const longRoomMin = 4 << 10
+
 func newStringTable[K comparable, V any](b *budget) *stringTable[K, V] {
-	t := &stringTable[K, V]{b: b}
-	b.must(t.bytes(tableSlotsMin))
+	t := &stringTable[K, V]{b: b, room: longRoomMin}
+	b.must(t.bytes(tableSlotsMin) + longRoomMin)
 	t.make(tableSlotsMin)
 	return t
 }
@@ -97,13 +100,10 @@ func (t *stringTable[K, V]) atLong(s string) (*V, bool) {
 			return &e.v, false
 		}
 	}
-	if need := len(t.long) + len(s); int64(need) > t.room {
-		room := int64(max(4<<10, 2*len(t.long), need))
+	if need := int64(len(t.long) + len(s)); need > t.room {
+		room := max(2*t.room, need)
 		if !t.b.grow(room - t.room) {
-			if t.n > 0 {
-				return nil, true
-			}
-			t.b.must(room - t.room) // a single key is not divisible
+			return nil, true
 		}
 		t.room = room
 		t.long = append(make([]byte, 0, room), t.long...)
@@ -167,8 +167,8 @@ func (t *stringTable[K, V]) each(f func(K, *V)) {
 func (t *stringTable[K, V]) reset() {
 	clear(t.slots)
 	t.n, t.long = 0, nil // each handed out strings that lie in long
-	t.b.shrink(t.room)
-	t.room = 0
+	t.b.shrink(t.room - longRoomMin)
+	t.room = longRoomMin
 }
 
 func (t *stringTable[K, V]) free() {

@@ -33,16 +33,19 @@ func (f *rowFeeder[T]) feed(r *run, emit func(T)) func() {
 	if e, ok := any(emit).(func(string)); ok && f.codec.typ.ID() == arrow.STRING {
 		each = func(r *run, b Batch, _ func(T)) { eachString(r, b, e) }
 	}
+	var b Batch
+	r.atEnd(func() {
+		if b != nil {
+			b.Release()
+		}
+	})
 	return func() {
-		for {
-			b := r.next(0)
-			if b == nil {
-				return
-			}
+		for b = r.next(0); b != nil; b = r.next(0) {
 			r.batch = b
 			each(r, b, emit)
 			r.batch = nil
 			b.Release()
+			b = nil
 		}
 	}
 }
@@ -115,4 +118,37 @@ func (t *typed[A, B]) FuseAfter(prev Operator) (Operator, bool) {
 	fused := *t
 	fused.from = f
 	return &fused, true
+}
+
+// A rooted operator makes values of B from the batches of its inputs in a way of
+// its own; what comes after it fuses as after any typed operator.
+type rooted[B any] struct {
+	node  *Node
+	out   *codec[B]
+	check func(in []*arrow.Schema) error
+	open  func(r *run, at int, emit func(B)) (work func())
+}
+
+func (o *rooted[B]) accepts(in []*arrow.Schema) error {
+	if err := sameColumns(in, len(o.node.In)); err != nil {
+		return err
+	}
+	return o.check(in)
+}
+
+func (o *rooted[B]) feed(r *run, emit func(B)) func() {
+	return o.open(r, r.step(o.node), emit)
+}
+
+// Schema implements Operator.
+func (o *rooted[B]) Schema(in ...*arrow.Schema) (*arrow.Schema, error) {
+	if err := o.accepts(in); err != nil {
+		return nil, &Error{Op: o.node.Name + " (" + o.node.Site + ")", Kind: User, Err: err}
+	}
+	return o.out.schema, nil
+}
+
+// Open implements Operator.
+func (o *rooted[B]) Open(env *Env, in ...Stream) (Stream, error) {
+	return openRun(env, in, feeder[B](o), o.out), nil
 }

@@ -241,7 +241,7 @@ func roundTrip(t *testing.T, c Connector) {
 	p := c.New(t)
 	begin(t, p, "job-a", dataflow.Fail).whole(c.Batches)
 	want := sorted(c.Batches...)
-	for _, hint := range []dataflow.SplitHint{{}, {Slots: 1}, {Slots: 64}, {Slots: 2, MaxBytes: 7}, {MaxBytes: 1}} {
+	for _, hint := range []dataflow.SplitHint{{}, {Slots: 1}, {Slots: 64}, {Slots: 2, MaxBytes: 23}, {MaxBytes: 101}} {
 		same(t, fmt.Sprintf("cut by %+v", hint), Read(t, p.Source, hint), want)
 	}
 	schema, err := p.Source.Schema(t.Context())
@@ -256,7 +256,7 @@ func roundTrip(t *testing.T, c Connector) {
 func splitsAreStable(t *testing.T, c Connector) {
 	p := c.New(t)
 	begin(t, p, "job-a", dataflow.Fail).whole(c.Batches)
-	hint := dataflow.SplitHint{Slots: 3, MaxBytes: 11}
+	hint := dataflow.SplitHint{Slots: 3, MaxBytes: 47}
 	a, err := p.Source.Splits(t.Context(), hint)
 	if err != nil {
 		t.Fatal(err)

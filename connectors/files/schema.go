@@ -21,7 +21,8 @@ type column struct {
 // are named bool, int8 to int64, uint8 to uint64, float32, float64, string,
 // large_string, binary, large_binary, fixed(n), date32, date64, time32(s|ms),
 // time64(us|ns), timestamp(s|ms|us|ns[,zone]), duration(unit), decimal(p,s),
-// list<type>, map<type,type>, struct<name:type,...>, null. Metadata is not kept.
+// list<type>, map<type,type>, struct<name:type,...>, null; a "!" behind a type inside
+// another says that it is never null. Metadata is not kept.
 func EncodeSchema(s *arrow.Schema) (json.RawMessage, error) {
 	var cols []column
 	for _, f := range s.Fields() {
@@ -99,23 +100,23 @@ func typeName(dt arrow.DataType) (string, error) {
 	case *arrow.Decimal128Type:
 		return fmt.Sprintf("decimal(%d,%d)", t.Precision, t.Scale), nil
 	case *arrow.ListType:
-		elem, err := typeName(t.Elem())
+		elem, err := innerName(t.ElemField())
 		return "list<" + elem + ">", err
 	case *arrow.MapType:
 		key, err := typeName(t.KeyType())
 		if err != nil {
 			return "", err
 		}
-		item, err := typeName(t.ItemType())
+		item, err := innerName(t.ItemField())
 		return "map<" + key + "," + item + ">", err
 	case *arrow.StructType:
 		var parts []string
 		for _, f := range t.Fields() {
-			ft, err := typeName(f.Type)
+			ft, err := innerName(f)
 			if err != nil {
 				return "", err
 			}
-			if strings.ContainsAny(f.Name, "<>,:() ") {
+			if strings.ContainsAny(f.Name, "<>,:()! ") {
 				return "", fmt.Errorf("a field called %q cannot stand in a type's name", f.Name)
 			}
 			parts = append(parts, f.Name+":"+ft)
@@ -123,6 +124,14 @@ func typeName(dt arrow.DataType) (string, error) {
 		return "struct<" + strings.Join(parts, ",") + ">", nil
 	}
 	return "", fmt.Errorf("type %s has no name here", dt)
+}
+
+func innerName(f arrow.Field) (string, error) {
+	name, err := typeName(f.Type)
+	if !f.Nullable {
+		name += "!"
+	}
+	return name, err
 }
 
 // typeParser reads a type's name from the front of rest.
@@ -144,11 +153,11 @@ func (p *typeParser) parse(depth int) (arrow.DataType, error) {
 		return p.withNumbers(word)
 	case "list":
 		return p.inside(func() (arrow.DataType, error) {
-			elem, err := p.parse(depth + 1)
+			elem, nullable, err := p.inner(depth)
 			if err != nil {
 				return nil, err
 			}
-			return arrow.ListOf(elem), nil
+			return arrow.ListOfField(arrow.Field{Name: "item", Type: elem, Nullable: nullable}), nil
 		})
 	case "map":
 		return p.inside(func() (arrow.DataType, error) {
@@ -159,11 +168,13 @@ func (p *typeParser) parse(depth int) (arrow.DataType, error) {
 			if err := p.expect(","); err != nil {
 				return nil, err
 			}
-			item, err := p.parse(depth + 1)
+			item, nullable, err := p.inner(depth)
 			if err != nil {
 				return nil, err
 			}
-			return arrow.MapOf(key, item), nil
+			m := arrow.MapOf(key, item)
+			m.SetItemNullable(nullable)
+			return m, nil
 		})
 	case "struct":
 		return p.inside(func() (arrow.DataType, error) {
@@ -178,11 +189,11 @@ func (p *typeParser) parse(depth int) (arrow.DataType, error) {
 				if err := p.expect(":"); err != nil {
 					return nil, err
 				}
-				dt, err := p.parse(depth + 1)
+				dt, nullable, err := p.inner(depth)
 				if err != nil {
 					return nil, err
 				}
-				fields = append(fields, arrow.Field{Name: name, Type: dt, Nullable: true})
+				fields = append(fields, arrow.Field{Name: name, Type: dt, Nullable: nullable})
 			}
 			return arrow.StructOf(fields...), nil
 		})
@@ -190,9 +201,19 @@ func (p *typeParser) parse(depth int) (arrow.DataType, error) {
 	return nil, fmt.Errorf("%q is no type", word)
 }
 
+// inner is a type inside another.
+func (p *typeParser) inner(depth int) (dt arrow.DataType, nullable bool, err error) {
+	if dt, err = p.parse(depth + 1); err != nil {
+		return nil, false, err
+	}
+	rest, required := strings.CutPrefix(p.rest, "!")
+	p.rest = rest
+	return dt, !required, nil
+}
+
 func (p *typeParser) word() string {
 	p.rest = strings.TrimLeft(p.rest, " ")
-	i := strings.IndexAny(p.rest, "<>,:() ")
+	i := strings.IndexAny(p.rest, "<>,:()! ")
 	if i < 0 {
 		i = len(p.rest)
 	}

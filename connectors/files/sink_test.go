@@ -133,9 +133,9 @@ func init() {
 		Open: func(_ context.Context, uri string) (storage.Filesystem, string, error) {
 			sabotage.Lock()
 			defer sabotage.Unlock()
-			return sabotage.fs, strings.TrimPrefix(uri, "faulty://"), nil
+			return sabotage.fs, strings.TrimPrefix(uri, "faulty:///"), nil
 		},
-		URI: func(_, name string) string { return "faulty://" + name },
+		URI: func(_, name string) string { return "faulty:///" + name },
 	})
 }
 
@@ -190,7 +190,7 @@ func crashOnce(t *testing.T, mode dataflow.Mode, dies string, n int, after bool)
 	inner := mem.New()
 	use(inner)
 	old := lines("old")
-	s := mustSink(t, files.SinkArgs{Path: "faulty://out", Format: "text"})
+	s := mustSink(t, files.SinkArgs{Path: "faulty:///out", Format: "text"})
 	if mode != dataflow.Fail {
 		c := dataflow.Commit{Job: "old", Mode: mode}
 		c.Prepared = must(s.Prepare(t.Context(), c))
@@ -237,7 +237,7 @@ func crashOnce(t *testing.T, mode dataflow.Mode, dies string, n int, after bool)
 	switch {
 	case dies == "clean unpublished" && absent, dies == "publish then clean" && absent:
 	case dies != "clean unpublished" && slices.Equal(got, whole):
-		src := mustSource(t, files.SourceArgs{Paths: []string{"faulty://out"}, Format: "text"})
+		src := mustSource(t, files.SourceArgs{Paths: []string{"faulty:///out"}, Format: "text"})
 		if got := connectortest.Read(t, src, dataflow.SplitHint{}); !slices.Equal(got, rows) {
 			t.Fatalf("%s: rows are %v, want %v", what, got, rows)
 		}
@@ -261,7 +261,7 @@ func crashOnce(t *testing.T, mode dataflow.Mode, dies string, n int, after bool)
 func TestCleanTakesBackHalfAnOutput(t *testing.T) {
 	inner := mem.New()
 	use(inner)
-	s := mustSink(t, files.SinkArgs{Path: "faulty://out", Format: "text"})
+	s := mustSink(t, files.SinkArgs{Path: "faulty:///out", Format: "text"})
 	c := dataflow.Commit{Job: "j", Mode: dataflow.Fail}
 	c.Prepared = must(s.Prepare(t.Context(), c))
 	won := []dataflow.Receipt{seal(t, s, c, 0, lines("a")), seal(t, s, c, 1, lines("b"))}
@@ -282,7 +282,7 @@ func TestRace(t *testing.T) {
 	for range 30 {
 		inner := mem.New()
 		use(inner)
-		s := mustSink(t, files.SinkArgs{Path: "faulty://out", Format: "text"})
+		s := mustSink(t, files.SinkArgs{Path: "faulty:///out", Format: "text"})
 		var wg sync.WaitGroup
 		errs := make([]error, 8)
 		commits := make([]dataflow.Commit, 4)
@@ -313,7 +313,7 @@ func TestRace(t *testing.T) {
 		if winner < 0 {
 			t.Fatalf("nobody won: %v", errs)
 		}
-		src := mustSource(t, files.SourceArgs{Paths: []string{"faulty://out"}, Format: "text"})
+		src := mustSource(t, files.SourceArgs{Paths: []string{"faulty:///out"}, Format: "text"})
 		row := fmt.Sprintf("%q ", commits[winner].Job)
 		if got := connectortest.Read(t, src, dataflow.SplitHint{}); !slices.Equal(got, []string{row, row}) {
 			t.Fatalf("rows are %v, want those of job %d", got, winner)

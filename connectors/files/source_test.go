@@ -51,7 +51,7 @@ func TestPaths(t *testing.T) {
 	} {
 		var paths []string
 		for p := range strings.FieldsSeq(c.paths) {
-			paths = append(paths, "faulty://"+p)
+			paths = append(paths, "faulty:///"+p)
 		}
 		var got []string
 		for _, row := range connectortest.Read(t, mustSource(t, textOf(paths...)), dataflow.SplitHint{}) {
@@ -61,7 +61,7 @@ func TestPaths(t *testing.T) {
 			t.Errorf("%s: %v, want %s", c.paths, got, c.want)
 		}
 	}
-	for path, also := range map[string]error{"faulty://nowhere/x": storage.ErrNotExist, "faulty://in/*.csv": nil} {
+	for path, also := range map[string]error{"faulty:///nowhere/x": storage.ErrNotExist, "faulty:///in/*.csv": nil} {
 		_, err := mustSource(t, textOf(path)).Splits(t.Context(), dataflow.SplitHint{})
 		if !errors.Is(err, dataflow.ErrNoInput) || dataflow.KindOf(err) != dataflow.User || !strings.Contains(err.Error(), path) || also != nil && !errors.Is(err, also) {
 			t.Errorf("%s: %v, want ErrNoInput of kind user that names it", path, err)
@@ -105,7 +105,7 @@ func TestSplitSizes(t *testing.T) {
 		{"large", dataflow.SplitHint{Slots: 100}, 7, 8, 50 << 20},
 		{"large", dataflow.SplitHint{Slots: 1, MaxBytes: 1 << 20}, 100, 102, 50 << 20},
 	} {
-		splits := must(mustSource(t, textOf("faulty://"+c.path)).Splits(t.Context(), c.hint))
+		splits := must(mustSource(t, textOf("faulty:///"+c.path)).Splits(t.Context(), c.hint))
 		var sum, largest int64
 		for _, s := range splits {
 			sum += s.Bytes
@@ -119,7 +119,7 @@ func TestSplitSizes(t *testing.T) {
 			t.Errorf("%s %+v: %d splits of %d bytes, the largest %d; want %d to %d of %d, at most %d", c.path, c.hint, len(splits), sum, largest, c.least, c.most, want, c.largestBytes)
 		}
 	}
-	src := mustSource(t, textOf("faulty://small"))
+	src := mustSource(t, textOf("faulty:///small"))
 	if rows := connectortest.Read(t, src, dataflow.SplitHint{Slots: 8}); len(rows) != 10_000 {
 		t.Errorf("%d rows of 10000", len(rows))
 	}
@@ -149,7 +149,7 @@ func TestCompressed(t *testing.T) {
 		put(t, fs, name, data)
 		env := dataflow.NewEnv(t.Context())
 		env.BatchBytes = 100
-		got := connectortest.Read(t, mustSource(t, textOf("faulty://"+name)), dataflow.SplitHint{MaxBytes: 10})
+		got := connectortest.Read(t, mustSource(t, textOf("faulty:///"+name)), dataflow.SplitHint{MaxBytes: 10})
 		wanted := connectortest.Strings(lines(want...))
 		slices.Sort(wanted)
 		if !slices.Equal(got, wanted) {
@@ -157,7 +157,7 @@ func TestCompressed(t *testing.T) {
 		}
 		for _, cut := range []int{1, 5, len(data) / 3, len(data) - 1} {
 			put(t, fs, name, data[:cut])
-			src := mustSource(t, textOf("faulty://"+name))
+			src := mustSource(t, textOf("faulty:///"+name))
 			_, err := connectortest.ReadSplit(t, src, must(src.Splits(t.Context(), dataflow.SplitHint{}))[0])
 			if !errors.Is(err, dataflow.ErrMalformed) || dataflow.KindOf(err) != dataflow.User || !strings.Contains(err.Error(), name) {
 				t.Errorf("%s cut to %d bytes: %v, want ErrMalformed of kind user that names it", name, cut, err)
@@ -165,7 +165,7 @@ func TestCompressed(t *testing.T) {
 		}
 		put(t, fs, name, data) // a store that fails is not a broken file
 		broken := fmt.Errorf("reset: %w", storage.ErrTransient)
-		src := mustSource(t, textOf("faulty://"+name))
+		src := mustSource(t, textOf("faulty:///"+name))
 		split := must(src.Splits(t.Context(), dataflow.SplitHint{}))[0]
 		use(faulty.Wrap(fs, faulty.At(faulty.Read, name, 1, broken)))
 		if _, err := connectortest.ReadSplit(t, src, split); !errors.Is(err, storage.ErrTransient) || dataflow.KindOf(err) != dataflow.Transient {
@@ -176,7 +176,7 @@ func TestCompressed(t *testing.T) {
 	put(t, fs, "empty.gz", zip(nil))
 	put(t, fs, "none.gz", nil)
 	put(t, fs, "empty.zst", enc.EncodeAll(nil, nil))
-	if rows := connectortest.Read(t, mustSource(t, textOf("faulty://empty.gz", "faulty://none.gz", "faulty://empty.zst")), dataflow.SplitHint{}); len(rows) > 0 {
+	if rows := connectortest.Read(t, mustSource(t, textOf("faulty:///empty.gz", "faulty:///none.gz", "faulty:///empty.zst")), dataflow.SplitHint{}); len(rows) > 0 {
 		t.Errorf("empty files have rows %v", rows)
 	}
 }
@@ -185,7 +185,7 @@ func TestInputChanges(t *testing.T) {
 	fs := mem.New()
 	use(fs)
 	put(t, fs, "x", []byte("a\nb\n"))
-	src := mustSource(t, textOf("faulty://x"))
+	src := mustSource(t, textOf("faulty:///x"))
 	splits := must(src.Splits(t.Context(), dataflow.SplitHint{}))
 	put(t, fs, "x", []byte("a\nb\nc\n"))
 	_, err := connectortest.ReadSplit(t, src, splits[0])
@@ -215,7 +215,7 @@ func TestTrySplit(t *testing.T) {
 	put(t, fs, "big", big)
 	wanted := connectortest.Strings(lines(want...))
 	slices.Sort(wanted)
-	src := mustSource(t, textOf("faulty://in"))
+	src := mustSource(t, textOf("faulty:///in"))
 	all := must(src.Splits(t.Context(), dataflow.SplitHint{}))
 	var read func(src dataflow.Source, s dataflow.Split, after int, keep float64) (rows []string, splits int)
 	read = func(src dataflow.Source, s dataflow.Split, after int, keep float64) (rows []string, splits int) {
@@ -253,7 +253,7 @@ func TestTrySplit(t *testing.T) {
 			}
 		}
 	}
-	src = mustSource(t, textOf("faulty://big"))
+	src = mustSource(t, textOf("faulty:///big"))
 	split := must(src.Splits(t.Context(), dataflow.SplitHint{Slots: 1, MaxBytes: 1 << 30}))[0]
 	rows, splits := read(src, split, 2, 0.5)
 	if len(rows) != 1<<20 || splits == 0 {
@@ -262,7 +262,7 @@ func TestTrySplit(t *testing.T) {
 }
 
 func TestSchemaText(t *testing.T) {
-	text := `[{"name":"a","type":"int64","required":true},{"name":"b","type":"list<struct<x:string,y:map<string,decimal(12,2)>>>"},` +
+	text := `[{"name":"a","type":"int64","required":true},{"name":"b","type":"list<struct<x:string!,y:map<string,decimal(12,2)>>!>"},` +
 		`{"name":"c","type":"timestamp(us,Europe/Berlin)"},{"name":"d","type":"fixed(16)"},{"name":"e","type":"time64(ns)"},{"name":"f","type":"duration(ms)"},{"name":"g","type":"struct<>"}]`
 	s := must(files.DecodeSchema(json.RawMessage(text)))
 	if again := string(must(files.EncodeSchema(s))); again != text {

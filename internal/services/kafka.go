@@ -39,6 +39,7 @@ type KafkaCluster struct {
 	User, Password  string
 	CA              string // file with the authority's certificate, PEM
 
+	t       testing.TB // for whose length it runs
 	dir     string
 	lib     string
 	brokers []*kafkaBroker
@@ -65,8 +66,8 @@ func Kafka(t testing.TB, o KafkaOptions) *KafkaCluster {
 	unless(t, err)
 	var last error
 	for range 3 { // another process may take a port first
-		c := &KafkaCluster{dir: t.TempDir(), lib: lib, User: "tester", Password: "tester-secret"}
-		if last = c.run(t, o); last == nil {
+		c := &KafkaCluster{t: t, dir: t.TempDir(), lib: lib, User: "tester", Password: "tester-secret"}
+		if last = c.run(o); last == nil {
 			return c
 		}
 		for i := range c.brokers {
@@ -77,7 +78,8 @@ func Kafka(t testing.TB, o KafkaOptions) *KafkaCluster {
 	return nil
 }
 
-func (c *KafkaCluster) run(t testing.TB, o KafkaOptions) error {
+func (c *KafkaCluster) run(o KafkaOptions) error {
+	t := c.t
 	if o.Secure {
 		if err := c.writeCertificates(); err != nil {
 			return err
@@ -121,7 +123,7 @@ func (c *KafkaCluster) run(t testing.TB, o KafkaOptions) error {
 		if out, err := c.Tool(t.Context(), "storage", "", args...); err != nil {
 			return fmt.Errorf("formatting the storage of broker %d: %w\n%s", b.id, err, out)
 		}
-		if err := c.start(t, b); err != nil {
+		if err := c.start(b); err != nil {
 			return err
 		}
 	}
@@ -150,12 +152,12 @@ func (b *kafkaBroker) listens(ctx context.Context) error {
 	return err
 }
 
-func (c *KafkaCluster) start(t testing.TB, b *kafkaBroker) (err error) {
-	b.process, err = start(t, c.dir, nil, "java", "-Xmx512m", "-Xms256m", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=1",
+func (c *KafkaCluster) start(b *kafkaBroker) (err error) {
+	b.process, err = start(c.t, c.dir, nil, "java", "-Xmx512m", "-Xms256m", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=1",
 		"-Dlog4j2.configurationFile="+filepath.Join(c.dir, "log4j2.xml"), "-cp", c.lib+"/*", "kafka.Kafka", b.properties)
 	if err == nil {
 		// What it would tidy up goes with the folder.
-		t.Cleanup(func() { b.process.kill() })
+		c.t.Cleanup(func() { b.process.kill() })
 	}
 	return err
 }
@@ -166,6 +168,19 @@ func (c *KafkaCluster) Kill(i int) {
 		p.kill()
 	}
 }
+
+// Alive reports whether broker i runs, or is paused.
+func (c *KafkaCluster) Alive(i int) bool {
+	select {
+	case <-c.brokers[i].process.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// Log is the end of what broker i has printed, for messages of failed tests.
+func (c *KafkaCluster) Log(i int) string { return string(c.brokers[i].process.log.end()) }
 
 // Pause stops broker i without ending it, until Resume.
 func (c *KafkaCluster) Pause(i int) error { return c.signal(i, syscall.SIGSTOP) }
@@ -178,11 +193,11 @@ func (c *KafkaCluster) signal(i int, s syscall.Signal) error {
 }
 
 // Start starts a killed broker again, with its data and ports, and waits until it
-// listens.
+// listens. It runs as long as the cluster.
 func (c *KafkaCluster) Start(t testing.TB, i int) {
 	t.Helper()
 	b := c.brokers[i]
-	if err := c.start(t, b); err != nil {
+	if err := c.start(b); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.process.ready(t.Context(), b.listens); err != nil {

@@ -24,13 +24,6 @@ import (
 	"github.com/divisi-data/divisi/worker/exchange"
 )
 
-// Shares of a host's memory budget. Reservations cover what operators keep; the rest
-// is for batches on their way, the runtime, and garbage not yet collected.
-const (
-	reservedShare = 0.45
-	limitShare    = 0.80
-)
-
 // progressEvery is how often running attempts report.
 const progressEvery = time.Second
 
@@ -46,7 +39,8 @@ type host struct {
 	init      *pb.HostInit
 	job       *pb.JobSpec
 	program   *plan.Program
-	memory    *dataflow.Memory
+	broken    error // why there is no program
+	memory    *budget
 	fetcher   *exchange.Fetcher
 	locations *locations
 
@@ -61,6 +55,32 @@ type host struct {
 // build is the job's; it is called once. Serve owns conn. When it returns, all attempts
 // have ended and what they had not sealed is gone.
 func Serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job)) error {
+	return serve(ctx, conn, build, func(error) {})
+}
+
+// ServeProcess is Serve for a process that is nothing but a task host: its connection
+// is file 3, and the process exits when that ends, whatever user code is doing then.
+func ServeProcess(build func(*dataflow.Job)) {
+	f := os.NewFile(3, "worker")
+	conn, err := net.FileConn(f)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "task host: file 3 is no connection: a worker starts this, not a person:", err)
+		os.Exit(2)
+	}
+	f.Close()
+	exit := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	exit(serve(context.Background(), conn, build, exit))
+}
+
+// serve is Serve; over is called when the worker has gone or said stop, before the
+// running attempts are waited for.
+func serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job), over func(error)) error {
 	h := &host{locations: newLocations(), prepared: map[int32][]byte{}, running: map[string]*attempt{}}
 	once := make(chan net.Conn, 1)
 	once <- conn
@@ -87,9 +107,17 @@ func Serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job)) error 
 	if h.stream, err = pb.NewHostClient(cc).Attach(ctx); err != nil {
 		return fmt.Errorf("task host: attach to the worker: %w", err)
 	}
-	defer h.wg.Wait() // attempts end before the connection does
-	defer cancel()
-	return h.run(ctx, build)
+	defer func() { // attempts end before the connections do
+		cancel()
+		h.wg.Wait()
+		if h.fetcher != nil {
+			h.fetcher.Close()
+			h.memory.close()
+		}
+	}()
+	err = h.run(ctx, build)
+	over(err)
+	return err
 }
 
 // run answers the worker's messages.
@@ -102,11 +130,7 @@ func (h *host) run(ctx context.Context, build func(*dataflow.Job)) error {
 		return errors.New("task host: the worker's first message is not an init")
 	}
 	h.start(build)
-	defer func() {
-		if h.fetcher != nil {
-			h.fetcher.Close()
-		}
-	}()
+	h.wg.Go(func() { h.memory.watch(ctx) })
 	h.wg.Go(func() { h.report(ctx) })
 	for {
 		m, err := h.stream.Recv()
@@ -144,21 +168,17 @@ func (h *host) start(build func(*dataflow.Job)) {
 	for sink, what := range h.job.Prepared {
 		h.prepared[sink] = what
 	}
-	budget := h.init.MemoryBytes
-	if budget > 0 {
-		debug.SetMemoryLimit(int64(limitShare * float64(budget)))
-	}
-	h.memory = dataflow.NewMemory("task host of "+h.job.Id, int64(reservedShare*float64(budget)))
+	h.memory = newBudget("task host of "+h.job.Id, h.init.MemoryBytes, int(h.init.Slots))
 	h.fetcher = exchange.NewFetcher(exchange.FetcherConfig{
 		Job: h.job.Id, Own: h.init.ExchangeAddress, Dir: filepath.Join(h.init.Dirs[0], "shuffle"), Near: h.locations.near(h.init.Machine, h.job.Id),
 	})
 	ready := &pb.HostReady{Protocol: version.Protocol, Version: version.String(), Pid: int32(os.Getpid())}
 	p, err := compile(h.job, build)
 	if err != nil {
-		ready.Error = err.Error()
+		ready.Error, h.broken = err.Error(), err
 	} else {
 		h.program = p
-		ready.Fingerprint = p.Plan.Fingerprint
+		ready.Fingerprint, ready.PlanText = p.Plan.Fingerprint, p.Plan.Text()
 	}
 	h.send(&pb.FromHost{Body: &pb.FromHost_Ready{Ready: ready}})
 }
@@ -261,15 +281,12 @@ func (h *host) report(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		p := &pb.HostProgress{MemoryUsedBytes: h.memory.Used(), RssBytes: residentBytes()}
+		p := &pb.HostProgress{MemoryUsedBytes: h.memory.root.Used(), RssBytes: h.memory.rss.Load()}
 		h.mu.Lock()
 		for _, a := range h.running {
 			p.Tasks = append(p.Tasks, a.progress())
 		}
 		h.mu.Unlock()
-		if budget := h.init.MemoryBytes; budget > 0 && p.RssBytes > budget/10*9 {
-			debug.FreeOSMemory()
-		}
 		h.send(&pb.FromHost{Body: &pb.FromHost_Progress{Progress: p}})
 	}
 }

@@ -1,0 +1,231 @@
+package parquet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/parquet/metadata"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"github.com/divisi-data/divisi/connectors/files"
+	"github.com/divisi-data/divisi/dataflow"
+)
+
+// stream reads the row groups of a range, each column in the calling goroutine.
+type stream struct {
+	*openFile
+	in     *files.Input
+	env    *dataflow.Env
+	schema *arrow.Schema
+	fields []int        // of the file, in the schema's order
+	leaves map[int]bool // the file's columns below them
+
+	groups  []group
+	group   group // being read
+	readers []*pqarrow.ColumnReader
+	left    int64 // rows of group
+	per     int64 // rows a batch
+	first   int64 // row of the file that the last batch began with
+	err     error
+	closed  bool
+
+	mu          sync.Mutex // guards what Progress shows
+	total, done int64
+	bytes       int64
+}
+
+// group is a row group that belongs to the range.
+type group struct {
+	index    int
+	firstRow int64 // in the file
+	rows     int64
+	bytes    int64
+}
+
+// plan finds the columns and the row groups of the range.
+func (s *stream) plan() (err error) {
+	if s.fields, err = files.Places("parquet.Read", s.in.Path, s.openFile.schema, s.schema); err != nil {
+		return err
+	}
+	s.leaves = map[int]bool{}
+	for _, f := range s.fields {
+		markLeaves(&s.arrow.Manifest.Fields[f], s.leaves)
+	}
+	m := s.pq.MetaData()
+	var row int64
+	for g := range m.NumRowGroups() {
+		rg := m.RowGroup(g)
+		at, err := groupStart(rg)
+		if err != nil {
+			return err
+		}
+		at = min(at, s.in.Size-1)
+		if at >= s.in.Offset && at < s.in.End() && rg.NumRows() > 0 {
+			s.groups = append(s.groups, group{g, row, rg.NumRows(), max(0, rg.TotalByteSize())})
+			s.total += rg.NumRows()
+		}
+		row += rg.NumRows()
+	}
+	return nil
+}
+
+func groupStart(rg *metadata.RowGroupMetaData) (int64, error) {
+	if rg.NumColumns() == 0 {
+		return 0, errors.New("a row group has no columns")
+	}
+	c, err := rg.ColumnChunk(0)
+	if err != nil {
+		return 0, err
+	}
+	return chunkStart(c), nil
+}
+
+func markLeaves(f *pqarrow.SchemaField, leaves map[int]bool) {
+	if f.ColIndex >= 0 {
+		leaves[f.ColIndex] = true
+	}
+	for i := range f.Children {
+		markLeaves(&f.Children[i], leaves)
+	}
+}
+
+// Next implements dataflow.Stream.
+func (s *stream) Next(ctx context.Context) (dataflow.Batch, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	var b dataflow.Batch
+	s.err = s.random.Guard("parquet.Read", func() (err error) {
+		if err := ctx.Err(); err != nil {
+			return &dataflow.Error{Op: "parquet.Read", Path: s.in.Path, Kind: dataflow.Canceled, Err: err}
+		}
+		if s.left == 0 {
+			if err := s.begin(); err != nil {
+				return err
+			}
+		}
+		b, err = s.batch()
+		return err
+	})
+	return b, s.err
+}
+
+// begin opens the columns of the next row group.
+func (s *stream) begin() error {
+	s.drop()
+	if len(s.groups) == 0 {
+		return io.EOF
+	}
+	s.group = s.groups[0]
+	s.groups = s.groups[1:]
+	s.left = s.group.rows
+	s.per = int64(max(1, s.env.BatchRows))
+	if width := s.group.bytes / s.group.rows; width > 0 {
+		s.per = max(1, min(s.per, int64(s.env.BatchBytes)/width))
+	}
+	for _, f := range s.fields {
+		r, err := s.arrow.GetFieldReader(context.Background(), f, s.leaves, []int{s.group.index})
+		if err != nil {
+			return err
+		}
+		s.readers = append(s.readers, r)
+	}
+	return nil
+}
+
+func (s *stream) batch() (dataflow.Batch, error) {
+	n := min(s.per, s.left)
+	cols := make([]arrow.Array, 0, len(s.readers))
+	defer func() {
+		for _, c := range cols {
+			c.Release()
+		}
+	}()
+	for i, r := range s.readers {
+		c, err := s.column(r, n)
+		if err != nil {
+			return nil, fmt.Errorf("column %s, row group %d: %w", s.schema.Field(i).Name, s.group.index, err)
+		}
+		typed, err := files.Retype(c, s.schema.Field(i))
+		c.Release()
+		if err != nil {
+			return nil, fmt.Errorf("row group %d: %w", s.group.index, err)
+		}
+		cols = append(cols, typed)
+	}
+	b := array.NewRecordBatch(s.schema, cols, n)
+	s.first = s.group.firstRow + s.group.rows - s.left
+	s.left -= n
+	s.mu.Lock()
+	s.done += n
+	s.bytes += s.group.bytes * n / s.group.rows
+	s.mu.Unlock()
+	return b, nil
+}
+
+func (s *stream) column(r *pqarrow.ColumnReader, n int64) (arrow.Array, error) {
+	chunked, err := r.NextBatch(n)
+	if err != nil {
+		return nil, err
+	}
+	defer chunked.Release()
+	if int64(chunked.Len()) != n {
+		return nil, fmt.Errorf("%d values instead of %d", chunked.Len(), n)
+	}
+	var out arrow.Array
+	if chunks := chunked.Chunks(); len(chunks) == 1 {
+		out = chunks[0]
+		out.Retain()
+	} else if out, err = array.Concatenate(chunks, s.env.Alloc); err != nil {
+		return nil, err
+	}
+	if err := files.CheckArray(out.Data()); err != nil {
+		out.Release()
+		return nil, err
+	}
+	return out, nil
+}
+
+func (s *stream) drop() {
+	for _, r := range s.readers {
+		r.Release()
+	}
+	s.readers = nil
+}
+
+// Locate implements dataflow.Locator: by row, for a record has no place of its own.
+func (s *stream) Locate(row int) string {
+	return fmt.Sprintf("%s:row %d", s.in.Path, s.first+int64(row))
+}
+
+// Progress implements dataflow.Progresser.
+func (s *stream) Progress() dataflow.Progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := dataflow.Progress{Rows: s.done, Bytes: s.bytes, Fraction: 1}
+	if s.total > 0 {
+		p.Fraction = float64(s.done) / float64(s.total)
+	}
+	return p
+}
+
+// Close implements dataflow.Stream.
+func (s *stream) Close() error {
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if s.err == nil {
+		s.err = errClosed
+	}
+	s.drop()
+	s.close()
+	return s.in.Close()
+}
+
+var errClosed = errors.New("stream is closed")

@@ -1,0 +1,212 @@
+// Package coordinator is the shell around the machines below it: gRPC, HTTP, timers and
+// the journal. It opens no storage and runs no user code; it carries out what
+// coordinator/job and coordinator/sched ask for, and acknowledges nothing before the
+// journal has it.
+//
+// One goroutine (see loop.go) owns all state. Everything else posts to it.
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/divisi-data/divisi/coordinator/journal"
+	"github.com/divisi-data/divisi/proto/divisipb"
+)
+
+// Limits on what peers may send.
+const (
+	messageBytesMax  = 16 << 20 // registrations name all that a worker holds
+	headerBytesMax   = 16 << 10
+	streamsMax       = 256
+	artifactBytesMax = 512 << 20
+	splitsMax        = 1_000_000
+)
+
+// Config of a coordinator.
+type Config struct {
+	Listen string       // of gRPC, loopback only; "127.0.0.1:0" is allowed
+	HTTP   string       // of pages, JSON and metrics, loopback only; "": none
+	State  string       // folder of the journal and the artifacts
+	Log    *slog.Logger // nil: discarded
+	// Lease is the silence after which a worker is lost, 0: 5 s. After a restart workers
+	// have as long to come back.
+	Lease time.Duration
+	// Heartbeat is how often workers are to be heard of, 0: 1 s.
+	Heartbeat time.Duration
+	// Reattach is how long a worker whose stream broke may take to come back, 0: 500 ms.
+	Reattach time.Duration
+	// CleanWait is how long the end of a job waits for any worker to clean up on, 0: 30 s.
+	CleanWait time.Duration
+	// Pages serves on the HTTP port what is not health, metrics or JSON; nil: the
+	// coordinator's own pages.
+	Pages func(Reader) http.Handler
+	// Hook is the journal's, for tests.
+	Hook func(step string) error
+}
+
+// A Coordinator is running.
+type Coordinator struct {
+	cfg       Config
+	log       *slog.Logger
+	journal   *journal.Journal
+	artifacts *artifacts
+	box       *mailbox
+	state     *state // the loop's own
+	grpc      *grpc.Server
+	listener  net.Listener
+	web       *http.Server
+	webAddr   string
+
+	cancel context.CancelFunc
+	parts  sync.WaitGroup
+	ended  chan struct{}
+	mu     sync.Mutex
+	err    error
+}
+
+// Start listens and replays the journal; both are done when it returns. It runs until
+// ctx is cancelled, Close is called, or the journal fails.
+func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	for d, or := range map[*time.Duration]time.Duration{
+		&cfg.Lease: 5 * time.Second, &cfg.Heartbeat: time.Second, &cfg.Reattach: 500 * time.Millisecond, &cfg.CleanWait: 30 * time.Second,
+	} {
+		if *d == 0 {
+			*d = or
+		}
+	}
+	for _, a := range []string{cfg.Listen, cfg.HTTP} {
+		if err := loopback(a); err != nil {
+			return nil, err
+		}
+	}
+	c := &Coordinator{cfg: cfg, log: cfg.Log, box: newMailbox(), ended: make(chan struct{})}
+	if c.artifacts, err = openArtifacts(filepath.Join(cfg.State, "artifacts")); err != nil {
+		return nil, err
+	}
+	c.state = newState(c)
+	var page http.Handler
+	if cfg.Pages != nil {
+		page = cfg.Pages(c.Reader())
+	} else if page, err = pages(c.Reader()); err != nil {
+		return nil, err
+	}
+	if c.journal, err = c.state.recover(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			c.journal.Close()
+		}
+	}()
+	if c.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, err
+	}
+	var webListener net.Listener
+	if cfg.HTTP != "" {
+		if webListener, err = net.Listen("tcp", cfg.HTTP); err != nil {
+			c.listener.Close()
+			return nil, err
+		}
+		c.webAddr = webListener.Addr().String()
+		c.web = &http.Server{Handler: c.handler(page), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: headerBytesMax}
+	}
+	c.grpc = grpc.NewServer(
+		grpc.WaitForHandlers(true),
+		grpc.MaxRecvMsgSize(messageBytesMax), grpc.MaxHeaderListSize(headerBytesMax), grpc.MaxConcurrentStreams(streamsMax),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: cfg.Lease}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+	)
+	divisipb.RegisterClientServer(c.grpc, &clientService{c: c})
+	divisipb.RegisterControlServer(c.grpc, &controlService{c: c})
+
+	ctx, c.cancel = context.WithCancel(ctx)
+	c.state.resume()
+	c.parts.Go(func() { c.loop(ctx) })
+	c.parts.Go(func() {
+		if err := c.grpc.Serve(c.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			c.fail(fmt.Errorf("grpc: %w", err))
+		}
+	})
+	if c.web != nil {
+		c.parts.Go(func() {
+			if err := c.web.Serve(webListener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				c.fail(fmt.Errorf("http: %w", err))
+			}
+		})
+	}
+	go c.end(ctx)
+	return c, nil
+}
+
+// end waits for the reason to stop and stops everything, once.
+func (c *Coordinator) end(ctx context.Context) {
+	<-ctx.Done()
+	c.box.close()
+	c.grpc.Stop()
+	if c.web != nil {
+		c.web.Close()
+	}
+	c.parts.Wait()
+	if err := c.journal.Close(); err != nil {
+		c.fail(err)
+	}
+	close(c.ended)
+}
+
+// fail stops the coordinator for a reason. The first counts.
+func (c *Coordinator) fail(err error) {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = err
+	}
+	c.mu.Unlock()
+	c.cancel()
+}
+
+// Addr is where gRPC is served, HTTPAddr where pages are ("" for none).
+func (c *Coordinator) Addr() string     { return c.listener.Addr().String() }
+func (c *Coordinator) HTTPAddr() string { return c.webAddr }
+
+// Wait returns when the coordinator has ended, with the reason if it is an error.
+func (c *Coordinator) Wait() error {
+	<-c.ended
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Close ends the coordinator and waits for it. What was acknowledged is in the journal;
+// jobs go on when another is started on the same folder.
+func (c *Coordinator) Close() error {
+	c.cancel()
+	return c.Wait()
+}
+
+// loopback refuses addresses that others can reach.
+func loopback(addr string) error {
+	if addr == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("listen on %q: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("refusing to listen on %s without TLS and authentication; listen on 127.0.0.1 and reach it through a tunnel", addr)
+}

@@ -1,0 +1,288 @@
+package job
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/divisi-data/divisi/dataflow"
+)
+
+// A Record is a fact or decision that survives a restart.
+type Record interface{ String() string }
+
+type (
+	// SplitsKnown of a source.
+	SplitsKnown struct {
+		Source int
+		Splits []dataflow.Split
+	}
+	// SinkPrepared with what attempts need to know.
+	SinkPrepared struct {
+		Sink     int
+		Prepared []byte
+	}
+	// StagePlanned fixes a stage's tasks.
+	StagePlanned struct {
+		Stage int
+		Tasks []Planned
+		Why   string
+	}
+	// TaskWon: the one winner of a task.
+	TaskWon struct {
+		Attempt Attempt
+		Worker  Worker
+		Address string
+		Result  *Result
+	}
+	// TaskFailed: an attempt ended otherwise; what the next one gets.
+	TaskFailed struct {
+		Failure
+		Counted bool
+		Next    int64 // memory of the next attempt, bytes
+		Alone   bool
+	}
+	// OutputLost: a winner's output is gone and needed, its task runs again.
+	OutputLost struct {
+		Attempt Attempt
+		Why     string
+	}
+	// AttemptsReserved: numbers below Limit may have been used.
+	AttemptsReserved struct{ Limit int32 }
+	// PublishBegan: the winners are final.
+	PublishBegan struct{}
+	// SinkPublished.
+	SinkPublished struct{ Sink int }
+	// Ended: the job's final state.
+	Ended struct {
+		State State
+		Error string
+		Stack string
+	}
+	// SinkCleaned, or given up.
+	SinkCleaned struct {
+		Sink   int
+		GaveUp string
+	}
+	// Cleaned: nothing is left.
+	Cleaned struct{}
+)
+
+// Planned is what a task reads.
+type Planned struct {
+	Split        int // index into the source's splits, -1: none
+	Lo, Hi       int // partitions [Lo, Hi)
+	ForwardStage int // the producer task, -1: none
+	ForwardIndex int
+}
+
+func (r SplitsKnown) String() string {
+	return fmt.Sprintf("splits of source %d: %d", r.Source, len(r.Splits))
+}
+func (r SinkPrepared) String() string { return fmt.Sprintf("sink %d prepared", r.Sink) }
+
+func (r StagePlanned) String() string {
+	return fmt.Sprintf("stage %d: %d tasks (%s)", r.Stage, len(r.Tasks), r.Why)
+}
+
+func (r TaskWon) String() string { return fmt.Sprintf("won %s on %s", r.Attempt, r.Worker.ID) }
+
+func (r TaskFailed) String() string {
+	s := fmt.Sprintf("failed %s on %s: %s: %s", r.Attempt, r.Worker.ID, r.Kind, r.Message)
+	if r.Killed {
+		s += ", host killed"
+	}
+	if !r.Counted {
+		s += ", not counted"
+	}
+	return s
+}
+
+func (r OutputLost) String() string       { return fmt.Sprintf("output of %s lost: %s", r.Attempt, r.Why) }
+func (r AttemptsReserved) String() string { return fmt.Sprintf("attempts below %d reserved", r.Limit) }
+func (r PublishBegan) String() string     { return "publish began" }
+func (r SinkPublished) String() string    { return fmt.Sprintf("sink %d published", r.Sink) }
+
+func (r Ended) String() string {
+	if r.Error != "" {
+		return fmt.Sprintf("%s: %s", r.State, r.Error)
+	}
+	return r.State.String()
+}
+
+func (r SinkCleaned) String() string {
+	if r.GaveUp != "" {
+		return fmt.Sprintf("clean of sink %d given up: %s", r.Sink, r.GaveUp)
+	}
+	return fmt.Sprintf("sink %d cleaned", r.Sink)
+}
+
+func (r Cleaned) String() string { return "cleaned" }
+
+// Replay makes a fact of an earlier life so. It fails on a record that cannot follow
+// what was replayed before: another program's, or a defect.
+func (j *Job) Replay(at Instant, r Record) (err error) {
+	if err := j.fits(r); err != nil {
+		return fmt.Errorf("job %s: %s: %w", j.spec.ID, r, err)
+	}
+	j.now = at
+	j.apply(r)
+	return nil
+}
+
+func (j *Job) fits(r Record) error {
+	inside := func(i, n int, what string) error {
+		if i < 0 || i >= n {
+			return fmt.Errorf("%s %d of %d", what, i, n)
+		}
+		return nil
+	}
+	known := func(k Key) error {
+		if k.Control() {
+			return nil
+		}
+		if err := inside(k.Stage, len(j.stages), "stage"); err != nil {
+			return err
+		}
+		return inside(k.Index, len(j.stages[k.Stage].tasks), "task")
+	}
+	switch r := r.(type) {
+	case SplitsKnown:
+		return inside(r.Source, len(j.sources), "source")
+	case SinkPrepared:
+		return inside(r.Sink, len(j.sinks), "sink")
+	case SinkPublished:
+		return inside(r.Sink, len(j.sinks), "sink")
+	case SinkCleaned:
+		return inside(r.Sink, len(j.sinks), "sink")
+	case StagePlanned:
+		if err := inside(r.Stage, len(j.stages), "stage"); err != nil {
+			return err
+		}
+		if j.stages[r.Stage].planned {
+			return fmt.Errorf("planned twice")
+		}
+	case TaskWon:
+		if err := known(r.Attempt.Key); err != nil {
+			return err
+		}
+		if t := j.task(r.Attempt.Key); t == nil || t.won != nil {
+			return fmt.Errorf("a second winner")
+		}
+	case TaskFailed:
+		return known(r.Attempt.Key)
+	case OutputLost:
+		if err := known(r.Attempt.Key); err != nil {
+			return err
+		}
+		if t := j.task(r.Attempt.Key); t == nil || t.won == nil || t.won.Attempt != r.Attempt {
+			return fmt.Errorf("it had not won")
+		}
+	}
+	return nil
+}
+
+// apply changes the durable state, the same in Step and in Replay; it asks for nothing.
+func (j *Job) apply(r Record) {
+	switch r := r.(type) {
+	case SplitsKnown:
+		j.sources[r.Source].splits, j.sources[r.Source].known = r.Splits, true
+	case SinkPrepared:
+		j.sinks[r.Sink].prepared, j.sinks[r.Sink].ready = r.Prepared, true
+	case StagePlanned:
+		j.stages[r.Stage].setTasks(r, j.now)
+		if len(r.Tasks) > 0 && j.state == Pending {
+			j.state = Running
+		}
+	case TaskWon:
+		j.applyWon(r)
+	case TaskFailed:
+		j.applyFailed(r)
+	case OutputLost:
+		j.applyLost(r)
+	case AttemptsReserved:
+		j.limit = max(j.limit, r.Limit)
+	case PublishBegan:
+		j.state = Publishing
+	case SinkPublished:
+		j.sinks[r.Sink].published = true
+	case Ended:
+		j.state, j.err, j.stack, j.ended = r.State, r.Error, r.Stack, j.now
+	case SinkCleaned:
+		j.sinks[r.Sink].cleaned, j.sinks[r.Sink].gaveUp = true, r.GaveUp
+	case Cleaned:
+		j.phase = over
+	default:
+		panic(fmt.Sprintf("job: no such record: %T", r))
+	}
+}
+
+func (j *Job) applyWon(r TaskWon) {
+	s := j.stages[r.Attempt.Stage]
+	t := s.tasks[r.Attempt.Index]
+	j.attempts++
+	if s.started == 0 { // replayed: launches are not journalled
+		s.started = j.now - Instant(r.Result.Stats.WallNanos)
+	}
+	j.set(t, done)
+	t.won, t.lost = &Win{Attempt: r.Attempt, Worker: r.Worker, Address: r.Address, Result: r.Result}, false
+	s.done++
+	s.ended = j.now
+	s.stats.add(r.Result.Stats, 1)
+	addCounters(s.counters, r.Result.Counters, 1)
+	if x := s.plan.Output.Exchange; x >= 0 {
+		j.ex[x].won(t)
+	}
+}
+
+func (j *Job) applyLost(r OutputLost) {
+	s := j.stages[r.Attempt.Stage]
+	t := s.tasks[r.Attempt.Index]
+	j.retries++
+	t.before, t.rerun = t.won.Result.RowHash, true
+	t.ended = append(t.ended, r.Attempt.Number)
+	s.stats.add(t.won.Result.Stats, -1)
+	addCounters(s.counters, t.won.Result.Counters, -1)
+	if t.lost {
+		s.lost--
+	} else {
+		j.ex[s.plan.Output.Exchange].drop(t.won)
+	}
+	j.set(t, idle)
+	t.won, t.lost = nil, false
+	s.done--
+}
+
+func addCounters(to, from map[string]int64, sign int64) {
+	for k, v := range maps.All(from) {
+		if to[k] += sign * v; to[k] == 0 && sign < 0 {
+			delete(to, k)
+		}
+	}
+}
+
+func (j *Job) applyFailed(r TaskFailed) {
+	var t *task
+	if r.Attempt.Control() {
+		t = j.controlTask(r.Attempt.Key)
+	} else {
+		t = j.task(r.Attempt.Key)
+		j.attempts++
+		j.retries++
+		j.stages[r.Attempt.Stage].failed++
+	}
+	t.why = r.Message
+	t.memory, t.alone = r.Next, r.Alone
+	t.ended = append(t.ended, r.Attempt.Number)
+	switch {
+	case r.Kind == dataflow.OutOfMemory:
+		t.ooms++
+	case r.Killed:
+		t.kills++
+	case r.Counted:
+		t.failures++
+	default:
+		t.requeues++
+		return
+	}
+	t.exclude = addName(t.exclude, r.Worker.ID)
+}

@@ -1,0 +1,117 @@
+package job
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/divisi-data/divisi/dataflow"
+)
+
+// counted says whether a failure counts against the task's budget.
+func counted(k dataflow.Kind) bool {
+	switch k {
+	case dataflow.InputLost, dataflow.WorkerLost, dataflow.Canceled:
+		return false
+	}
+	return true
+}
+
+func (j *Job) failed(e Failure) {
+	t := j.task(e.Attempt.Key)
+	known := j.drop(t, e.Attempt)
+	stale := !known && (e.Attempt.Number >= j.limit || e.Kind == dataflow.Canceled) // a cancel of ours among them
+	if t == nil || t.state == done || j.dead(e.Attempt.Key) || slices.Contains(t.ended, e.Attempt.Number) || stale {
+		j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
+		return
+	}
+	if t.state == running && len(t.running) == 0 {
+		j.set(t, idle)
+	}
+	r := TaskFailed{Failure: e, Counted: counted(e.Kind) || e.Killed, Next: t.memory, Alone: t.alone}
+	if e.Kind == dataflow.OutOfMemory {
+		if t.ooms == 0 {
+			r.Next = 2 * max(t.memory, e.Memory, e.Stats.PeakMemory)
+		} else {
+			r.Alone = true
+		}
+	}
+	j.record(r)
+	j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
+	if why := j.hopeless(t, e); why != "" {
+		if t.key.Stage == StageClean {
+			j.giveUp(t.key.Index, why)
+			return
+		}
+		j.end(Failed, why, e.Stack)
+		return
+	}
+	if len(e.Lost) > 0 {
+		j.outputsLost(OutputsLost{Attempts: e.Lost, Why: fmt.Sprintf("%s could not read it", e.Attempt)})
+		if j.state.Final() {
+			return
+		}
+	}
+	j.again(t, e.Kind)
+}
+
+// again asks for another attempt unless one runs or the inputs are incomplete.
+func (j *Job) again(t *task, k dataflow.Kind) {
+	if len(t.running) > 0 || t.state == done {
+		return
+	}
+	if t.state == wanted { // with what is known now
+		j.do(Unwant{t.key})
+		j.set(t, idle)
+	}
+	if !t.key.Control() && !j.ready(t.key.Stage) {
+		return
+	}
+	j.wantIn(t, j.pause(t, k))
+}
+
+// pause grows with the failures that may pass.
+func (j *Job) pause(t *task, k dataflow.Kind) time.Duration {
+	switch k {
+	case dataflow.WorkerLost, dataflow.Canceled, dataflow.OutOfMemory, dataflow.DiskFull:
+		return 0
+	case dataflow.InputLost:
+		return min(time.Duration(t.requeues)*50*time.Millisecond, 2*time.Second)
+	}
+	n := max(t.failures, t.kills)
+	if n == 0 {
+		return 0
+	}
+	return min(100*time.Millisecond<<(2*(n-1)), 10*time.Second)
+}
+
+// hopeless says why a task is not tried again, or "".
+func (j *Job) hopeless(t *task, e Failure) string {
+	name := fmt.Sprintf("task %s/%s", j.spec.ID, e.Attempt)
+	if sp := j.split(t); sp != nil {
+		name += fmt.Sprintf(" (split %s)", sp.ID)
+	}
+	budget := maxFailures
+	switch t.key.Stage {
+	case StagePublish:
+		budget = maxPublish
+	case StageClean:
+		if t.failures+t.kills+t.ooms >= maxClean {
+			return e.Message
+		}
+		budget = maxClean
+	}
+	switch {
+	case e.Kind == dataflow.User, e.Kind == dataflow.Fatal, e.Kind == dataflow.Poison:
+		return e.Message
+	case t.ooms >= 3:
+		return fmt.Sprintf("%s ran out of memory %d times, at last alone on its worker: %s", name, t.ooms, e.Message)
+	case t.kills >= maxKills:
+		return fmt.Sprintf("%s killed its process %d times (poison): %s", name, t.kills, e.Message)
+	case t.failures >= budget:
+		return fmt.Sprintf("%s failed %d times, the last time: %s", name, t.failures, e.Message)
+	case t.requeues >= maxRequeues:
+		return fmt.Sprintf("%s was lost %d times, the last time: %s", name, t.requeues, e.Message)
+	}
+	return ""
+}

@@ -1,0 +1,159 @@
+package job
+
+import (
+	"fmt"
+
+	"github.com/divisi-data/divisi/dataflow/plan"
+)
+
+type stage struct {
+	plan     *plan.Stage
+	planned  bool
+	tasks    []*task
+	why      string // how it was divided
+	done     int    // tasks that have won; kept by the records
+	lost     int    // of those, whose output nobody holds
+	idle     int
+	wanted   int
+	running  int
+	failed   int // attempts
+	stats    Stats
+	counters map[string]int64
+	started  Instant
+	ended    Instant
+}
+
+// count keeps the number of tasks in a state. The number done is the records' to keep.
+func (s *stage) count(st taskState, n int) {
+	switch st {
+	case idle:
+		s.idle += n
+	case wanted:
+		s.wanted += n
+	case running:
+		s.running += n
+	}
+}
+
+// source is what the stage reads a split of, or -1.
+func (s *stage) source() int {
+	for _, in := range s.plan.Inputs {
+		if in.Mode == plan.BySplit {
+			return in.Source
+		}
+	}
+	return -1
+}
+
+func (s *stage) setTasks(r StagePlanned, now Instant) {
+	s.planned, s.why = true, r.Why
+	s.tasks = make([]*task, len(r.Tasks))
+	all := make([]task, len(r.Tasks))
+	for i, p := range r.Tasks {
+		all[i] = task{key: Key{s.plan.ID, i}, plan: p}
+		s.tasks[i] = &all[i]
+	}
+	s.idle = len(s.tasks)
+	if len(s.tasks) == 0 {
+		s.started, s.ended = now, now
+	}
+}
+
+// planStage divides a stage into tasks, and says why so.
+func (j *Job) planStage(i int) ([]Planned, string) {
+	s := j.stages[i].plan
+	mode := plan.Whole
+	var first plan.Input
+	for _, in := range s.Inputs {
+		if in.Mode != plan.Whole {
+			mode, first = in.Mode, in
+			break
+		}
+	}
+	var all []Planned
+	var why string
+	switch mode {
+	case plan.BySplit:
+		for n := range j.sources[first.Source].splits {
+			all = append(all, Planned{Split: n, ForwardStage: -1})
+		}
+		why = "one per split"
+	case plan.ByForward:
+		for _, p := range j.plan.Exchanges[first.Exchange].Producers {
+			for n := range j.stages[p].tasks {
+				all = append(all, Planned{Split: -1, ForwardStage: p, ForwardIndex: n})
+			}
+		}
+		why = "one per task before"
+	case plan.ByPartition:
+		all, why = j.planPartitions(s)
+	default:
+		all, why = []Planned{{Split: -1, ForwardStage: -1}}, "reads everything"
+	}
+	if s.MaxTasks > 0 && len(all) > s.MaxTasks {
+		why = fmt.Sprintf("%d of %d, evenly chosen", s.MaxTasks, len(all))
+		all = evenly(all, s.MaxTasks)
+	}
+	return all, why
+}
+
+func evenly(all []Planned, n int) []Planned {
+	out := make([]Planned, n)
+	for i := range out {
+		out[i] = all[i*len(all)/n]
+	}
+	return out
+}
+
+// planPartitions joins neighbouring partitions by their real sizes.
+func (j *Job) planPartitions(s *plan.Stage) ([]Planned, string) {
+	var sizes []int64
+	fixed := s.MaxTasks > 0
+	for _, in := range s.Inputs {
+		if in.Mode != plan.ByPartition {
+			continue
+		}
+		x := j.ex[in.Exchange]
+		fixed = fixed || x.plan.Fixed
+		if sizes == nil {
+			sizes = make([]int64, x.plan.Partitions)
+		}
+		for p, n := range x.totals {
+			sizes[p] += n
+		}
+	}
+	single := func(p int) Planned { return Planned{Split: -1, Lo: p, Hi: p + 1, ForwardStage: -1} }
+	if fixed {
+		all := make([]Planned, len(sizes))
+		for p := range all {
+			all[p] = single(p)
+		}
+		return all, "one per partition"
+	}
+	return coalesce(sizes, j.slots)
+}
+
+// coalesce makes ranges of neighbouring partitions of about equal size: of targetBytes,
+// or of less where that would leave slots idle that have something worth doing.
+func coalesce(sizes []int64, slots int) ([]Planned, string) {
+	var total int64
+	for _, n := range sizes {
+		total += n
+	}
+	tasks := (total + targetBytes - 1) / targetBytes
+	tasks = max(tasks, min(total/smallBytes, int64(slots)), 1)
+	tasks = min(tasks, int64(len(sizes)))
+	share := float64(total) / float64(tasks)
+	var all []Planned
+	lo, sum := 0, int64(0)
+	for p, n := range sizes {
+		// Close before p when that comes nearer to the share than closing after it.
+		if p > lo && float64(sum)+float64(n)/2 > share {
+			all = append(all, Planned{Split: -1, Lo: lo, Hi: p, ForwardStage: -1})
+			lo, sum = p, 0
+		}
+		sum += n
+	}
+	all = append(all, Planned{Split: -1, Lo: lo, Hi: len(sizes), ForwardStage: -1})
+	return all, fmt.Sprintf("%d partitions of %d bytes joined", len(sizes), total)
+}

@@ -1,0 +1,362 @@
+// Package journal is what happened, durable: an append-only log of records in segment
+// files, from which a new coordinator learns all that the one before had acknowledged.
+//
+// The format is described in docs/format/journal.md.
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/divisi-data/divisi/proto/divisipb"
+)
+
+// Errors that callers test for with errors.Is.
+var (
+	// ErrLocked: another process has the folder.
+	ErrLocked = errors.New("another coordinator uses this folder")
+	// ErrFull: there is no room for the next records. They are kept in memory, written
+	// when there is, and not acknowledged before.
+	ErrFull = errors.New("no room to write the journal")
+	// ErrClosed: the journal was closed, or failed for good, before the record was
+	// durable.
+	ErrClosed = errors.New("journal closed")
+)
+
+// ErrJournalCorrupt is a bad record with good ones after it: not a write that was cut
+// short, but damage. The journal is not opened, nothing is cut away.
+type ErrJournalCorrupt struct {
+	File   string
+	Offset int64
+	Why    string
+}
+
+func (e *ErrJournalCorrupt) Error() string {
+	return fmt.Sprintf("journal corrupt: %s at offset %d: %s (restore the file from a copy; nothing was changed)", e.File, e.Offset, e.Why)
+}
+
+// Options of a journal.
+type Options struct {
+	Log *slog.Logger // nil: discarded
+	// SegmentBytes after which a new file is begun; 0: 64 MiB.
+	SegmentBytes int64
+	// Hook is called before and after each step on files, by name, and stands for the
+	// crash or error that tests want to happen there. Nil outside tests.
+	Hook func(step string) error
+	// FullRetry is how long to wait before room is looked for again; 0: a second.
+	FullRetry time.Duration
+}
+
+// A Journal is open for appending. Its methods may be called from many goroutines.
+type Journal struct {
+	dir   string
+	opt   Options
+	lock  *os.File
+	epoch uint64
+
+	mu      sync.Mutex
+	wake    chan struct{} // holds a token when there is something to write
+	queue   []entry
+	seq     uint64 // of the last record that was queued
+	failed  error  // for good
+	full    error  // for now
+	closing bool
+	stop    chan struct{}
+	ended   chan struct{}
+
+	// The writer's own.
+	file *os.File
+	size int64
+	buf  []byte
+}
+
+type entry struct {
+	rec  *divisipb.JournalRecord
+	seq  uint64
+	done func(seq uint64, err error)
+}
+
+// Record is a record and its place.
+type Record struct {
+	Epoch    uint64
+	Sequence uint64
+	*divisipb.JournalRecord
+}
+
+// Open locks the folder, which is made if need be, and replays what it holds: each
+// record in order is given to replay, whose error ends it. A write that was cut short at
+// the end is cut away. Appending begins with Start.
+func Open(dir string, opt Options, replay func(Record) error) (_ *Journal, err error) {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.SegmentBytes == 0 {
+		opt.SegmentBytes = 64 << 20
+	}
+	if opt.FullRetry == 0 {
+		opt.FullRetry = time.Second
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := lockFolder(filepath.Join(dir, "LOCK"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
+	j := &Journal{dir: dir, opt: opt, lock: lock, wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
+	last, err := readFolder(dir, opt.Log, func(r Record) error {
+		j.seq = max(j.seq, r.Sequence)
+		j.epoch = max(j.epoch, r.Epoch)
+		return replay(r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	j.seq = max(j.seq, last)
+	return j, nil
+}
+
+// Epoch of the last record, 0 for an empty journal. Start begins the next one.
+func (j *Journal) Epoch() uint64 { return j.epoch }
+
+// Start begins a new epoch in a new file. With keep, what keep yields replaces
+// everything that was there (see compact).
+func (j *Journal) Start(epoch uint64, keep func(yield func(Record) bool)) error {
+	if epoch <= j.epoch {
+		return fmt.Errorf("journal: epoch %d after %d", epoch, j.epoch)
+	}
+	j.epoch = epoch
+	if keep != nil {
+		if err := j.compact(keep); err != nil {
+			return err
+		}
+	}
+	if err := j.roll(); err != nil {
+		return err
+	}
+	go j.write()
+	return nil
+}
+
+// Append returns when the record is durable, with its sequence number.
+func (j *Journal) Append(rec *divisipb.JournalRecord) (uint64, error) {
+	type answer struct {
+		seq uint64
+		err error
+	}
+	c := make(chan answer, 1)
+	j.AppendAsync(rec, func(seq uint64, err error) { c <- answer{seq, err} })
+	a := <-c
+	return a.seq, a.err
+}
+
+// AppendAsync queues a record, which belongs to the journal from then on, and returns
+// its sequence number. Done is called once, on the journal's goroutine and in order,
+// when the record is durable or cannot become so; it must not block.
+func (j *Journal) AppendAsync(rec *divisipb.JournalRecord, done func(seq uint64, err error)) uint64 {
+	j.mu.Lock()
+	if j.failed != nil || j.closing {
+		err := j.failed
+		j.mu.Unlock()
+		if err == nil {
+			err = ErrClosed
+		}
+		done(0, err)
+		return 0
+	}
+	j.seq++
+	seq := j.seq
+	j.queue = append(j.queue, entry{rec, seq, done})
+	j.mu.Unlock()
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+	return seq
+}
+
+// Err is ErrFull (wrapped) while records wait for room, the error that ended the
+// journal, or nil.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.failed != nil {
+		return j.failed
+	}
+	return j.full
+}
+
+// Close writes what is queued, unless there is no room, and gives up the folder.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	again := j.closing
+	j.closing = true
+	j.mu.Unlock()
+	if again {
+		<-j.ended
+		return nil
+	}
+	close(j.stop)
+	if j.file == nil { // never started
+		close(j.ended)
+		return j.lock.Close()
+	}
+	<-j.ended
+	return errors.Join(j.file.Close(), j.lock.Close())
+}
+
+// write is the journal's goroutine: it takes all that is queued, writes it and syncs
+// once.
+func (j *Journal) write() {
+	defer close(j.ended)
+	for {
+		stopping := false
+		select {
+		case <-j.wake:
+		case <-j.stop:
+			stopping = true
+		}
+		j.mu.Lock()
+		batch := j.queue
+		j.queue = nil
+		j.mu.Unlock()
+		if len(batch) > 0 {
+			err := j.commit(batch)
+			for _, e := range batch {
+				e.done(e.seq, err)
+			}
+			if err != nil {
+				j.fail(err)
+				return
+			}
+		}
+		if stopping {
+			j.fail(ErrClosed)
+			return
+		}
+	}
+}
+
+// fail refuses everything from now on.
+func (j *Journal) fail(err error) {
+	j.mu.Lock()
+	j.failed = err
+	rest := j.queue
+	j.queue = nil
+	j.mu.Unlock()
+	for _, e := range rest {
+		e.done(e.seq, err)
+	}
+}
+
+// commit makes a batch durable, however long there is no room for it.
+func (j *Journal) commit(batch []entry) error {
+	j.buf = j.buf[:0]
+	for _, e := range batch {
+		e.rec.Batch = batch[0].seq
+		var err error
+		if j.buf, err = appendRecord(j.buf, j.epoch, e.seq, e.rec); err != nil {
+			return err
+		}
+	}
+	for {
+		err := j.put()
+		if err == nil {
+			j.setFull(nil)
+			return nil
+		}
+		if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+			return fmt.Errorf("journal: %w", err)
+		}
+		// What was written of the batch goes, so that a crash finds a clean end.
+		if terr := j.file.Truncate(j.size); terr != nil {
+			return fmt.Errorf("journal: %w", errors.Join(err, terr))
+		}
+		full := fmt.Errorf("%w: %s: %w (make room; it goes on by itself)", ErrFull, j.dir, err)
+		if j.setFull(full) {
+			j.opt.Log.Error("the journal waits for room", "dir", j.dir, "error", err)
+		}
+		select {
+		case <-j.stop:
+			return full
+		case <-time.After(j.opt.FullRetry):
+		}
+	}
+}
+
+func (j *Journal) setFull(err error) (first bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	first = j.full == nil
+	if err == nil && !first {
+		j.opt.Log.Info("the journal has room again", "dir", j.dir)
+	}
+	j.full = err
+	return first
+}
+
+func (j *Journal) put() error {
+	if j.size > headerBytes && j.size+int64(len(j.buf)) > j.opt.SegmentBytes {
+		if err := j.next(); err != nil {
+			return err
+		}
+	}
+	if err := j.hook("before-write"); err != nil {
+		return err
+	}
+	if _, err := j.file.WriteAt(j.buf, j.size); err != nil {
+		return err
+	}
+	if err := j.hook("before-sync"); err != nil {
+		return err
+	}
+	if err := datasync(j.file); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	j.size += int64(len(j.buf))
+	return j.hook("after-sync")
+}
+
+func (j *Journal) hook(step string) error {
+	if j.opt.Hook == nil {
+		return nil
+	}
+	return j.opt.Hook(step)
+}
+
+// roll begins the first file of this life.
+func (j *Journal) roll() error {
+	f, err := createSegment(j.dir, logPrefix, j.seq+1, j.hook)
+	if err != nil {
+		return err
+	}
+	j.file, j.size = f, headerBytes
+	return nil
+}
+
+// next begins the next file. The queue may be ahead of what is written, so the first
+// sequence number is that of the batch in hand.
+func (j *Journal) next() error {
+	_, seq, _, _, err := parseRecord(j.buf)
+	if err != nil {
+		return err
+	}
+	f, err := createSegment(j.dir, logPrefix, seq, j.hook)
+	if err != nil {
+		return err
+	}
+	old := j.file
+	j.file, j.size = f, headerBytes
+	return old.Close()
+}

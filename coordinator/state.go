@@ -1,0 +1,246 @@
+package coordinator
+
+import (
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/divisi-data/divisi/coordinator/job"
+	"github.com/divisi-data/divisi/coordinator/journal"
+	"github.com/divisi-data/divisi/coordinator/sched"
+	"github.com/divisi-data/divisi/internal/version"
+	"github.com/divisi-data/divisi/proto/divisipb"
+)
+
+// Bounds of what is kept of the past.
+const (
+	endedJobsMax    = 1_000 // with status and events
+	machinesMax     = 50    // ended jobs of which every detail is kept
+	eventsMax       = 5_000 // of a job, in memory
+	archivedEvents  = 200   // of an ended job, after a restart
+	departedMax     = 1_000 // lost incarnations that are refused
+	failuresMax     = 200   // failures of a job whose log tails are kept
+	blocksPerChunk  = 1_000 // of a Locations message
+	tickEvery       = 100 * time.Millisecond
+	watchEvery      = 100 * time.Millisecond
+	exclusionScore  = 5.0 // failures on a worker, each halved every exclusionDecay
+	exclusionDecay  = time.Minute
+	clusterIDLength = 10
+)
+
+// state is all that the loop owns.
+type state struct {
+	c       *Coordinator
+	log     *slog.Logger
+	epoch   uint64
+	cluster string
+	clock   func() job.Instant
+
+	jobs    map[string]*jobState
+	order   []*jobState       // as submitted
+	keys    map[string]string // idempotency key -> job
+	workers map[string]*workerState
+	members []*workerState // of workers, by id
+	sched   *sched.Scheduler
+
+	// Incarnations that were given up: they may not come back.
+	departed      map[job.Worker]bool
+	departedOrder []departure
+	// Workers that were there when the coordinator before this one ended and have not
+	// come back yet; until they have, or it is hopeful, nothing new is launched.
+	expected map[job.Worker]*divisipb.WorkerJoined
+	hopeful  job.Instant // until when they are waited for
+	holding  bool
+
+	delayed []delayed // wants that are not due yet
+
+	// Actions that wait for the journal, see out.
+	outbox  []outItem
+	last    uint64        // sequence of the last record that was queued
+	durable atomic.Uint64 // of the last that is durable; set by the journal
+	jerr    atomic.Pointer[error]
+	broken  error // why the coordinator has to end
+
+	counts counts
+}
+
+type departure struct {
+	worker job.Worker
+	seq    uint64
+	rec    *divisipb.JournalRecord
+}
+
+type outItem struct {
+	after uint64
+	do    func()
+}
+
+type delayed struct {
+	at   job.Instant
+	task sched.Task
+}
+
+// counts are the metrics that only ever grow.
+type counts struct {
+	submitted, succeeded, failed, canceled int64
+	attempts, won, failures, lostWorkers   int64
+	near, rack, far                        int64
+	records                                int64
+}
+
+func newState(c *Coordinator) *state {
+	// Wall clock at the start, monotonic from then on: jumps of the wall clock pass
+	// unnoticed, and the numbers still mean something to people.
+	start := time.Now()
+	return &state{
+		c: c, log: c.log, clock: func() job.Instant { return job.Instant(start.UnixNano() + int64(time.Since(start))) },
+		jobs: map[string]*jobState{}, keys: map[string]string{}, workers: map[string]*workerState{},
+		sched: sched.New(sched.Config{}), departed: map[job.Worker]bool{}, expected: map[job.Worker]*divisipb.WorkerJoined{},
+	}
+}
+
+// append queues a record for the journal. What is given to out from now on waits for it.
+func (s *state) append(r *divisipb.JournalRecord) uint64 {
+	if r.UnixNanos == 0 {
+		r.UnixNanos = int64(s.clock())
+	}
+	seq := s.c.journal.AppendAsync(r, func(seq uint64, err error) {
+		if err != nil {
+			s.jerr.CompareAndSwap(nil, &err)
+		} else {
+			s.durable.Store(seq)
+		}
+		s.c.box.poke()
+	})
+	s.counts.records++
+	if seq > 0 {
+		s.last = seq
+	}
+	return seq
+}
+
+// out does something as soon as all records queued so far are durable.
+func (s *state) out(do func()) {
+	if len(s.outbox) == 0 && s.last <= s.durable.Load() && s.jerr.Load() == nil {
+		do()
+		return
+	}
+	s.outbox = append(s.outbox, outItem{s.last, do})
+}
+
+// flush does what waited for records that have become durable.
+func (s *state) flush() {
+	if err := s.jerr.Load(); err != nil {
+		if s.broken == nil {
+			s.broken = *err
+			s.log.Error("the journal failed, the coordinator ends", "error", *err)
+		}
+		s.outbox = nil
+		return
+	}
+	durable := s.durable.Load()
+	n := 0
+	for n < len(s.outbox) && s.outbox[n].after <= durable {
+		s.outbox[n].do()
+		n++
+	}
+	if n == len(s.outbox) {
+		s.outbox = s.outbox[:0]
+	} else {
+		s.outbox = slices.Delete(s.outbox, 0, n)
+	}
+}
+
+// full says why nothing new is taken on, or nil.
+func (s *state) full() error {
+	if err := s.c.journal.Err(); errors.Is(err, journal.ErrFull) {
+		return err
+	}
+	return nil
+}
+
+// recover replays the journal and starts a new epoch, with a snapshot of what matters.
+func (s *state) recover() (*journal.Journal, error) {
+	begun := time.Now()
+	re := &replay{s: s, open: map[string]*replayed{}}
+	j, err := journal.Open(journalDir(s.c.cfg.State), journal.Options{Log: s.log, Hook: s.c.cfg.Hook}, re.record)
+	if err != nil {
+		return nil, err
+	}
+	s.epoch = j.Epoch() + 1
+	if err := j.Start(s.epoch, re.keep); err != nil {
+		j.Close()
+		return nil, err
+	}
+	if s.cluster == "" {
+		s.cluster = randomName(clusterIDLength)
+	}
+	s.c.journal = j
+	s.append(&divisipb.JournalRecord{Body: &divisipb.JournalRecord_EpochBegan{EpochBegan: &divisipb.EpochBegan{
+		Epoch: s.epoch, Version: version.String(), Cluster: s.cluster,
+	}}})
+	if re.n > 0 {
+		s.log.Info("journal replayed", "records", re.n, "jobs", len(s.order), "epoch", s.epoch, "took", time.Since(begun).Round(time.Millisecond))
+	}
+	return j, nil
+}
+
+// resume goes on with what was under way.
+func (s *state) resume() {
+	now := s.clock()
+	s.hopeful = now + job.Instant(s.c.cfg.Lease)
+	live := false
+	for _, js := range s.order {
+		if js.job == nil || js.job.Over() {
+			continue
+		}
+		live = true
+		s.sched.AddJob(js.id, js.req.GetQueue(), 0, js.req.GetPriority())
+	}
+	s.holding = live && len(s.expected) > 0
+	for _, js := range slices.Clone(s.order) {
+		if js.job != nil && !js.job.Over() {
+			s.carry(js, now, js.job.Resume(now, s.epoch, s.slots()))
+		}
+	}
+}
+
+// slots of the cluster as far as it is known: with those expected back.
+func (s *state) slots() int {
+	n := s.sched.Slots()
+	if s.holding {
+		for _, w := range s.expected {
+			n += int(w.GetSlots())
+		}
+	}
+	return n
+}
+
+// step feeds an event to a job and carries out what it asks for.
+func (s *state) step(js *jobState, e job.Event) {
+	if js.job == nil {
+		return
+	}
+	now := s.clock()
+	s.carry(js, now, js.job.Step(now, e))
+}
+
+const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+
+// randomName has 5 random bits a letter.
+func randomName(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	for i := range b {
+		b[i] = alphabet[b[i]&31]
+	}
+	return string(b)
+}
+
+// clone keeps messages apart that are handed to other goroutines.
+func clone[M proto.Message](m M) M { return proto.Clone(m).(M) }
