@@ -2,8 +2,6 @@ package hdfs
 
 import (
 	"fmt"
-	"os"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -43,9 +41,6 @@ func TestCluster(t *testing.T) {
 		{"read deaths", testReadDeaths},
 		{"write deaths", testWriteDeaths},
 	} {
-		if only := os.Getenv("ONLY"); only != "" && !strings.Contains(only, sub.name) {
-			continue
-		}
 		t.Run(sub.name, func(t *testing.T) { sub.run(t, c) })
 	}
 }
