@@ -81,7 +81,12 @@ func (p *place) write(t *testing.T, topic string, messages ...kafkago.Message) {
 		w.Close()
 		w.Transport.(*kafkago.Transport).CloseIdleConnections()
 	}()
-	if err := w.WriteMessages(t.Context(), messages...); err != nil {
+	var err error
+	p.until(t, "the topic is known", func() bool {
+		err = w.WriteMessages(t.Context(), messages...)
+		return !errors.Is(err, kafkago.UnknownTopicOrPartition)
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -301,7 +306,7 @@ func TestBroker(t *testing.T) {
 		run  func(*testing.T, *place)
 	}{
 		{"suite", testSuite}, {"formats", testFormats}, {"bounds", testBounds}, {"aborted", testAborted}, {"compacted", testCompacted},
-		{"loss", testLoss}, {"large", testLarge}, {"keys", testKeys}, {"columns", testColumns}, {"transactions", testTransactions}, {"security", testSecurity},
+		{"loss", testLoss}, {"large", testLarge}, {"keys", testKeys}, {"columns", testColumns}, {"transactions", testTransactions}, {"security", testSecurity}, {"job", testJob},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, p) })
 	}
