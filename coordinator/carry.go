@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/divisi-data/divisi/coordinator/job"
@@ -215,6 +216,18 @@ func (s *state) hold(now job.Instant) {
 			}
 		}
 	}
+}
+
+// expectedOf lists the incarnations of a worker that are waited for, in order.
+func (s *state) expectedOf(id string) []job.Worker {
+	var all []job.Worker
+	for w := range s.expected {
+		if w.ID == id {
+			all = append(all, w)
+		}
+	}
+	slices.SortFunc(all, func(a, b job.Worker) int { return strings.Compare(a.Incarnation, b.Incarnation) })
+	return all
 }
 
 func (s *state) firstExpected() job.Worker {
