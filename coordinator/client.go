@@ -359,15 +359,19 @@ func (cl *clientService) ListWorkers(ctx context.Context, _ *divisipb.ListWorker
 
 func (cl *clientService) DrainWorker(ctx context.Context, r *divisipb.DrainWorkerRequest) (*divisipb.DrainWorkerReply, error) {
 	return query(ctx, cl.c, func(s *state) (*divisipb.DrainWorkerReply, error) {
-		w := s.workers[r.GetWorker()]
-		if w == nil {
-			return nil, notFound(fmt.Errorf("no worker %q", r.GetWorker()))
-		}
-		w.draining = true
-		s.schedule(w)
-		s.tell(w.who(), &divisipb.ToWorker{Body: &divisipb.ToWorker_Drain{Drain: &divisipb.Drain{GraceMillis: r.GetGraceMillis()}}})
-		return &divisipb.DrainWorkerReply{}, nil
+		return &divisipb.DrainWorkerReply{}, s.drain(r.GetWorker(), r.GetGraceMillis())
 	})
+}
+
+func (s *state) drain(worker string, graceMillis int64) error {
+	w := s.workers[worker]
+	if w == nil {
+		return notFound(fmt.Errorf("no worker %q", worker))
+	}
+	w.draining = true
+	s.schedule(w)
+	s.tell(w.who(), &divisipb.ToWorker{Body: &divisipb.ToWorker_Drain{Drain: &divisipb.Drain{GraceMillis: graceMillis}}})
+	return nil
 }
 
 // Events sends what is kept in memory, what is older from the journal's files, and with

@@ -62,8 +62,7 @@ type Stream struct{ ses *session }
 // Epoch of the coordinator.
 func (c *Core) Epoch() uint64 { return c.s.epoch }
 
-// Attach takes in a worker's first message. An error refuses the worker, in words of
-// gRPC; the incarnation has no more to say.
+// Attach takes in a worker's first message. An error, with a gRPC code, refuses it.
 func (c *Core) Attach(r *divisipb.Register) (*Stream, error) {
 	ses := newSession(c.s.epoch)
 	if err := c.s.register(r, ses); err != nil {
@@ -110,6 +109,9 @@ func (c *Core) Submit(r *divisipb.SubmitRequest, answer func(id string, existed 
 func (c *Core) Cancel(id, why string, answer func(divisipb.JobState)) error {
 	return c.s.cancelJob(id, why, answer)
 }
+
+// Drain lets a worker end what it has and takes nothing new to it.
+func (c *Core) Drain(worker string) error { return c.s.drain(worker, 0) }
 
 // Broken is why the coordinator has to end, or nil.
 func (c *Core) Broken() error { return c.s.broken }
