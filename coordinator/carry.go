@@ -119,6 +119,9 @@ func (s *state) locate(js *jobState, w *workerState, t *told, exchange int) int6
 		n := min(len(blocks), blocksPerChunk)
 		at += int64(n)
 		m := &divisipb.Locations{Job: js.id, Exchange: int32(exchange), Version: at, Reset_: reset && first}
+		if reset && n < len(blocks) {
+			m.Version = 0 // who waits for a version of before must not take a part for all
+		}
 		for _, b := range blocks[:n] {
 			l := &divisipb.BlockLocation{Task: toTaskID(js.id, b.Attempt), Worker: b.Worker.ID, Incarnation: b.Worker.Incarnation, Address: b.Address}
 			if o := s.workers[b.Worker.ID]; o != nil && o.who() == b.Worker {

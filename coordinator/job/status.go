@@ -191,9 +191,14 @@ func (j *Job) Held() map[Worker][]Attempt {
 	if j.settled() {
 		return held
 	}
-	for _, x := range j.ex {
-		for _, w := range x.log {
-			held[w.Worker] = append(held[w.Worker], w.Attempt)
+	for _, s := range j.stages {
+		if s.plan.Output.Exchange < 0 {
+			continue
+		}
+		for _, t := range s.tasks {
+			if t.won != nil && !t.lost {
+				held[t.won.Worker] = append(held[t.won.Worker], t.won.Attempt)
+			}
 		}
 	}
 	return held

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -479,6 +480,8 @@ func (c *check) slots(from *coord) {
 
 // restarted: what was acknowledged is known.
 func (c *check) restarted(from *coord) {
+	c.departed = maps.Clone(c.left) // what was not durable was not decided
+	clear(c.streams)
 	for id, j := range c.jobs {
 		st, over, known := from.core.Status(id)
 		if !known || j.state != 0 && st != j.state || j.over && !over {

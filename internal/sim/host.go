@@ -286,6 +286,7 @@ func (h *whost) inputLost(t *wtask, of attempt) {
 func (h *whost) seal(t *wtask, stage *plan.Stage, main, side []uint64) {
 	d := h.j.def
 	rows := transform(stage, main, side)
+	h.k.w.say("%s: %s has read %d rows, %d aside", h.k.id, t.id, len(main), len(side))
 	result := &divisipb.TaskResult{Id: t.spec.Id, Kind: t.spec.Kind, RowHash: rowHash(rows)}
 	noise := uint64(0)
 	if d.noisy == int(t.id.stage) {

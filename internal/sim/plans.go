@@ -94,6 +94,7 @@ var planJSON = func() [][]byte {
 // A jobDef is a job as its author knows it.
 type jobDef struct {
 	name    string
+	shape   int
 	plan    *plan.Plan
 	json    []byte
 	sources [][][]uint64 // rows by source and split
@@ -114,7 +115,7 @@ var none = [2]int32{-99, 0}
 func (w *world) makeJob(n int) *jobDef {
 	shape := w.rng.IntN(len(plans))
 	d := &jobDef{
-		name: fmt.Sprintf("job%c", 'a'+n), plan: plans[shape], json: planJSON[shape], noisy: -1, doomed: none, poison: none,
+		name: fmt.Sprintf("job%c", 'a'+n), shape: shape, plan: plans[shape], json: planJSON[shape], noisy: -1, doomed: none, poison: none,
 		unit: []int64{1 << 10, 4 << 20, 30 << 20}[w.rng.IntN(3)], failed: map[[2]int32]int{}, killed: map[[2]int32]int{},
 		pace: []int64{50 * ms, 500 * ms, 2 * second}[w.rng.IntN(3)], rng: w.rng,
 	}
@@ -140,6 +141,19 @@ func (w *world) makeJob(n int) *jobDef {
 		d.noisy = int(stage)
 	}
 	return d
+}
+
+// layout is how many rows each split has.
+func (d *jobDef) layout() string {
+	var all [][]int
+	for _, splits := range d.sources {
+		var n []int
+		for _, s := range splits {
+			n = append(n, len(s))
+		}
+		all = append(all, n)
+	}
+	return fmt.Sprint(all)
 }
 
 func (d *jobDef) duration(w *world) int64 { return w.between(ms, d.pace) }

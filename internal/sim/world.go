@@ -172,6 +172,7 @@ func (w *world) build() {
 	for i := range 1 + w.rng.IntN(3) {
 		cl := &client{w: w, def: w.makeJob(i)}
 		w.clients = append(w.clients, cl)
+		w.say("%s: plan %d, %s, noisy stage %d, bad record in %v, poison %v", cl.def.name, cl.def.shape, cl.def.layout(), cl.def.noisy, cl.def.doomed, cl.def.poison)
 		w.check.defs[cl.def.name] = cl.def
 		at := w.between(0, w.weather.until/2)
 		w.after(at, cl.submit)
