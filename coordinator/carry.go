@@ -59,6 +59,9 @@ func (s *state) launch(js *jobState, w *workerState, a job.Attempt) {
 	if w.session == nil || js.job == nil || s.workers[w.id] != w {
 		return // it is found missing when the worker comes back, or lost with it
 	}
+	if !js.job.Runs(a) {
+		return // it was cancelled, or its job has ended, while this waited for the journal
+	}
 	t := s.introduce(js, w)
 	what := js.job.Task(a.Key)
 	spec := &divisipb.TaskSpec{

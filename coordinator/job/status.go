@@ -217,6 +217,12 @@ func (j *Job) Active() map[Attempt]Worker {
 	return all
 }
 
+// Runs says whether an attempt is still wanted of the worker that it was given to.
+func (j *Job) Runs(a Attempt) bool {
+	t := j.task(a.Key)
+	return t != nil && t.on(a.Number) >= 0
+}
+
 // ActiveOn lists the attempts on a worker, in order.
 func (j *Job) ActiveOn(w Worker) []Attempt {
 	var all []Attempt

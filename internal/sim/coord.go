@@ -93,6 +93,9 @@ func (c *coord) crash(powerLoss bool) {
 	c.disk.crash()
 	for _, cn := range c.conns {
 		cn.closeAtCoordinator(!powerLoss)
+		if powerLoss {
+			cn.down.held = nil // nobody is there to send it again
+		}
 	}
 	c.conns = nil
 }

@@ -93,7 +93,8 @@ func (cn *conn) toWorker(m *divisipb.ToWorker) {
 // register sends the first message; the coordinator answers with a welcome or an end.
 func (cn *conn) register(r *divisipb.Register) {
 	cn.pass(&cn.up, cn.k.cutUp, func() {
-		if !cn.c.up {
+		// A ghost is not found by who has not heard of its successor: see dial.
+		if !cn.c.up || cn.c != cn.w.coord && cn.k.epoch <= cn.c.core.Epoch() {
 			cn.closeAtCoordinator(true)
 			return
 		}

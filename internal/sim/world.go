@@ -151,7 +151,9 @@ func Run(seed uint64, trace bool) Result {
 		}
 	}
 	if w.bad == "" {
+		// Who has not heard yet that the coordinator he knew is gone soon will.
 		w.run(w.now+3*second, func() bool { return false })
+		w.run(w.now+20*second, w.quiet)
 		w.check.atEnd()
 	}
 	return Result{Violation: w.bad, History: w.history.String(), Ends: w.check.ends, Events: w.events, Virtual: time.Duration(w.now)}
@@ -193,6 +195,16 @@ func (w *world) settled() bool {
 			return false
 		}
 		if _, over, known := w.coord.core.Status(cl.job); !over && known {
+			return false
+		}
+	}
+	return true
+}
+
+// quiet says that workers have nothing left.
+func (w *world) quiet() bool {
+	for _, k := range w.workers {
+		if k.up && len(k.jobs)+len(k.tasks) > 0 {
 			return false
 		}
 	}
