@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/divisi-data/divisi/coordinator/job"
@@ -57,6 +58,9 @@ func (s *state) assign() {
 func (s *state) launch(js *jobState, w *workerState, a job.Attempt) {
 	if w.session == nil || js.job == nil || s.workers[w.id] != w {
 		return // it is found missing when the worker comes back, or lost with it
+	}
+	if !js.job.Runs(a) {
+		return // it was cancelled, or its job has ended, while this waited for the journal
 	}
 	t := s.introduce(js, w)
 	what := js.job.Task(a.Key)
@@ -118,6 +122,9 @@ func (s *state) locate(js *jobState, w *workerState, t *told, exchange int) int6
 		n := min(len(blocks), blocksPerChunk)
 		at += int64(n)
 		m := &divisipb.Locations{Job: js.id, Exchange: int32(exchange), Version: at, Reset_: reset && first}
+		if reset && n < len(blocks) {
+			m.Version = 0 // who waits for a version of before must not take a part for all
+		}
 		for _, b := range blocks[:n] {
 			l := &divisipb.BlockLocation{Task: toTaskID(js.id, b.Attempt), Worker: b.Worker.ID, Incarnation: b.Worker.Incarnation, Address: b.Address}
 			if o := s.workers[b.Worker.ID]; o != nil && o.who() == b.Worker {
@@ -215,6 +222,18 @@ func (s *state) hold(now job.Instant) {
 			}
 		}
 	}
+}
+
+// expectedOf lists the incarnations of a worker that are waited for, in order.
+func (s *state) expectedOf(id string) []job.Worker {
+	var all []job.Worker
+	for w := range s.expected {
+		if w.ID == id {
+			all = append(all, w)
+		}
+	}
+	slices.SortFunc(all, func(a, b job.Worker) int { return strings.Compare(a.Incarnation, b.Incarnation) })
+	return all
 }
 
 func (s *state) firstExpected() job.Worker {

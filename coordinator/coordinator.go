@@ -81,13 +81,7 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	for d, or := range map[*time.Duration]time.Duration{
-		&cfg.Lease: 5 * time.Second, &cfg.Heartbeat: time.Second, &cfg.Reattach: 500 * time.Millisecond, &cfg.CleanWait: 30 * time.Second,
-	} {
-		if *d == 0 {
-			*d = or
-		}
-	}
+	cfg.setTimes()
 	for _, a := range []string{cfg.Listen, cfg.HTTP} {
 		if err := loopback(a); err != nil {
 			return nil, err
@@ -165,6 +159,17 @@ func (c *Coordinator) end(ctx context.Context) {
 		c.fail(err)
 	}
 	close(c.ended)
+}
+
+// setTimes gives the times that are not set their defaults.
+func (cfg *Config) setTimes() {
+	for d, or := range map[*time.Duration]time.Duration{
+		&cfg.Lease: 5 * time.Second, &cfg.Heartbeat: time.Second, &cfg.Reattach: 500 * time.Millisecond, &cfg.CleanWait: 30 * time.Second,
+	} {
+		if *d == 0 {
+			*d = or
+		}
+	}
 }
 
 // fail stops the coordinator for a reason. The first counts.

@@ -146,10 +146,8 @@ func (s *state) register(r *divisipb.Register, ses *session) error {
 	s.out(func() { s.welcome(w, ses) })
 	s.reconcile(w)
 	// A worker of the same name that was there before the restart is not this one.
-	for e := range s.expected {
-		if e.ID == who.ID {
-			s.giveUp(e, "it was started anew")
-		}
+	for _, e := range s.expectedOf(who.ID) {
+		s.giveUp(e, "it was started anew")
 	}
 	return nil
 }

@@ -35,7 +35,6 @@ func (j *Job) forget(t *task) bool {
 	}
 	t.lost = true
 	s.lost++
-	j.ex[s.plan.Output.Exchange].drop(t.won)
 	return true
 }
 
@@ -96,26 +95,21 @@ func (j *Job) forgetWorker(s *stage, w Worker) bool {
 	if x < 0 || j.settled() {
 		return false
 	}
-	var gone []*Win
+	gone := false
 	for _, t := range s.tasks {
 		if t.won != nil && !t.lost && t.won.Worker == w {
-			t.lost = true
-			s.lost++
-			gone = append(gone, t.won)
+			gone = j.forget(t)
 		}
 	}
-	if len(gone) == 0 {
-		return false
+	if gone {
+		delete(j.ex[x].held, w.ID)
 	}
-	j.ex[x].drop(gone...)
-	delete(j.ex[x].held, w.ID)
-	return true
+	return gone
 }
 
 // revive runs again those producers whose output is lost and still needed: by stages
 // that are not done, which by this may become more, from the last to the first.
 func (j *Job) revive(why string) {
-	moved := make([]bool, len(j.ex))
 	for i := len(j.stages) - 1; i >= 0; i-- {
 		s := j.stages[i]
 		if s.planned && s.done == len(s.tasks) {
@@ -134,13 +128,7 @@ func (j *Job) revive(why string) {
 						j.record(OutputLost{Attempt: t.won.Attempt, Why: why})
 					}
 				}
-				moved[in.Exchange] = true
 			}
-		}
-	}
-	for x, m := range moved {
-		if m {
-			j.moved(x)
 		}
 	}
 	for i, s := range j.stages {

@@ -244,8 +244,6 @@ func (j *Job) applyLost(r OutputLost) {
 	addCounters(s.counters, t.won.Result.Counters, -1)
 	if t.lost {
 		s.lost--
-	} else {
-		j.ex[s.plan.Output.Exchange].drop(t.won)
 	}
 	j.set(t, idle)
 	t.won, t.lost = nil, false
