@@ -105,6 +105,9 @@ func (s *state) introduce(js *jobState, w *workerState) *told {
 		for i, p := range js.job.PreparedSinks() {
 			spec.Prepared[int32(i)] = p
 		}
+		if s.c.secrets != nil {
+			s.c.secrets.reveal(spec.Env)
+		}
 		w.session.send(&divisipb.ToWorker{Body: &divisipb.ToWorker_Job{Job: spec}})
 	}
 	return t

@@ -61,6 +61,7 @@ type Coordinator struct {
 	log       *slog.Logger
 	journal   *journal.Journal
 	artifacts *artifacts
+	secrets   *secrets // nil in a Core
 	box       *mailbox
 	state     *state // the loop's own
 	grpc      *grpc.Server
@@ -91,6 +92,9 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 	if c.artifacts, err = openArtifacts(filepath.Join(cfg.State, "artifacts")); err != nil {
 		return nil, err
 	}
+	if c.secrets, err = openSecrets(filepath.Join(cfg.State, "secrets")); err != nil {
+		return nil, err
+	}
 	c.state = newState(c)
 	var page http.Handler
 	if cfg.Pages != nil {
@@ -106,6 +110,13 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 			c.journal.Close()
 		}
 	}()
+	var envs []map[string]string
+	for _, js := range c.state.jobs {
+		envs = append(envs, js.req.GetJob().GetEnv())
+	}
+	if err = c.secrets.sweep(envs); err != nil {
+		return nil, err
+	}
 	if c.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, err
 	}
