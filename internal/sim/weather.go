@@ -27,7 +27,7 @@ func (w *world) forecast() weather {
 	pick := func(v ...int) int { return v[w.rng.IntN(len(v))] }
 	wx := weather{
 		until: w.between(5, 25) * second, every: int64(pick(400, 1000, 3000)) * ms, delays: pick(0, 5, 50),
-		failing: pick(0, 0, 30, 100), answersLost: pick(0, 0, 200), cancels: pick(0, 0, 0, 400),
+		failing: pick(0, 0, 30, 100), answersLost: pick(0, 0, 200), cancels: pick(0, 0, 300, 600),
 	}
 	for k := range faults {
 		if w.chance(350) {
@@ -221,7 +221,6 @@ func (w *world) cut(up, down bool) {
 
 func (w *world) mend(k *worker) {
 	k.cutUp, k.cutDown = false, false
-	w.check.mended(k)
 	if k.conn != nil {
 		k.conn.heal()
 	}
