@@ -54,7 +54,6 @@ var mutants = []struct{ name, breaks string }{
 	{"a cancelled job launches", "effects after the cancel"},
 	{"clean is skipped", "what attempts left stays"},
 	{"success before it is published", "a success without output"},
-	{"success leaves attempts alive", "attempts write while their output is cleaned"},
 	{"publishing is not journalled", "parts become visible before the journal knows"},
 	{"forward from the wrong producer", "rows doubled and lost"},
 	{"joined ranges leave a gap", "rows lost"},

@@ -216,7 +216,16 @@ func (w *world) cut(up, down bool) {
 	}
 	w.say("network: cut between %s and the coordinator: to %v, from %v", k.id, up, down)
 	k.cutUp, k.cutDown = up, down
+	w.impatience()
 	w.after(w.span(), func() { w.mend(k) })
+}
+
+// impatience: somebody cancels just when something is wrong.
+func (w *world) impatience() {
+	if cl := w.clients[w.rng.IntN(len(w.clients))]; cl.job != "" && cl.cancelAt == 0 && w.chance(w.weather.cancels/3) {
+		cl.cancelAt = w.now
+		w.after(w.between(0, 300*ms), cl.cancel)
+	}
 }
 
 func (w *world) mend(k *worker) {
