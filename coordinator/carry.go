@@ -8,6 +8,7 @@ import (
 	"github.com/divisi-data/divisi/coordinator/job"
 	"github.com/divisi-data/divisi/coordinator/sched"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/mutant"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -59,7 +60,7 @@ func (s *state) launch(js *jobState, w *workerState, a job.Attempt) {
 	if w.session == nil || js.job == nil || s.workers[w.id] != w {
 		return // it is found missing when the worker comes back, or lost with it
 	}
-	if !js.job.Runs(a) {
+	if !js.job.Runs(a) && !mutant.On("a waiting launch outlives its job") {
 		return // it was cancelled, or its job has ended, while this waited for the journal
 	}
 	t := s.introduce(js, w)
@@ -116,7 +117,7 @@ func (s *state) introduce(js *jobState, w *workerState) *told {
 // locate tells a worker what it does not know yet of where an exchange's blocks lie.
 func (s *state) locate(js *jobState, w *workerState, t *told, exchange int) int64 {
 	blocks, reset, version := js.job.Locations(exchange, t.versions[exchange])
-	if t.versions[exchange] == version {
+	if t.versions[exchange] == version || mutant.On("locations are told once") && t.versions[exchange] > 0 {
 		return version
 	}
 	t.versions[exchange] = version
@@ -159,7 +160,7 @@ func (s *state) sendPrepared(js *jobState, sink int) {
 	}
 	said := js.job.PreparedSinks()[sink]
 	for _, w := range s.members {
-		if t := w.told[js.id]; t != nil && t.spec && w.session != nil {
+		if t := w.told[js.id]; t != nil && t.spec && w.session != nil && !mutant.On("what a sink prepared is not told") {
 			w.session.send(&divisipb.ToWorker{Body: &divisipb.ToWorker_JobUpdate{JobUpdate: &divisipb.JobUpdate{Job: js.id, Prepared: map[int32][]byte{int32(sink): said}}}})
 		}
 	}
@@ -193,7 +194,7 @@ func (s *state) tick() {
 		switch {
 		case w.session == nil && now-w.detached > job.Instant(s.c.cfg.Reattach):
 			s.lose(w, "its stream broke and it did not come back")
-		case w.session != nil && now-w.seen > job.Instant(s.c.cfg.Lease):
+		case w.session != nil && now-w.seen > job.Instant(s.c.cfg.Lease) && !mutant.On("silence is no loss"):
 			s.lose(w, "it was silent for longer than its lease of "+s.c.cfg.Lease.String())
 		case w.excluded && (w.scoreAt(now) < exclusionScore/2 || !s.replaceable(w)):
 			w.excluded = false

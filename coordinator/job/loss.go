@@ -5,6 +5,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/internal/mutant"
 )
 
 // outputsLost takes note of winners' outputs that nobody holds, and runs again what is
@@ -25,7 +26,9 @@ func (j *Job) outputsLost(e OutputsLost) {
 }
 
 // settled says that no output between stages matters any more.
-func (j *Job) settled() bool { return j.state == Publishing || j.state.Final() }
+func (j *Job) settled() bool {
+	return j.state == Publishing && !mutant.On("cancelled while publishing") || j.state.Final()
+}
 
 // forget marks a winner's output as held by nobody.
 func (j *Job) forget(t *task) bool {
@@ -124,7 +127,7 @@ func (j *Job) revive(why string) {
 					continue
 				}
 				for _, t := range j.stages[p].tasks {
-					if t.lost && (in.Mode != plan.ByForward || j.needs(s, t.key)) {
+					if t.lost && !(p == 0 && i < len(j.stages)-1 && mutant.On("losses do not cascade")) && (in.Mode != plan.ByForward || j.needs(s, t.key)) {
 						j.record(OutputLost{Attempt: t.won.Attempt, Why: why})
 					}
 				}

@@ -280,7 +280,9 @@ func (j *Job) applyFailed(r TaskFailed) {
 		t.failures++
 	default:
 		t.requeues++
-		return
 	}
-	t.exclude = addName(t.exclude, r.Worker.ID)
+	if r.Counted {
+		t.exclude = addName(t.exclude, r.Worker.ID)
+	}
+	t.doom, t.stack = j.hopeless(t, r.Failure), r.Stack
 }

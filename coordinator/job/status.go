@@ -5,6 +5,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/internal/mutant"
 )
 
 // Status is what there is to say of a job. It shares nothing with the machine.
@@ -165,6 +166,9 @@ func (j *Job) Receipts(sink int) [][]byte {
 		if s.plan.Output.Sink == sink {
 			for _, t := range s.tasks {
 				if t.won != nil {
+					if mutant.On("a receipt is forgotten") && t.key.Index == 2 {
+						continue
+					}
 					all = append(all, t.won.Result.Receipt)
 				}
 			}

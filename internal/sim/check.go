@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/divisi-data/divisi/coordinator/job"
+	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
@@ -47,7 +48,14 @@ type jobCheck struct {
 	sinks    map[int32]bool // published
 	clean    map[int32]bool
 	gaveUp   bool
-	canceled bool // and answered
+	hopeless bool // a user's error was met
+	running  map[[2]int32]run
+}
+
+// A run is an attempt that the coordinator knows to run, and the incarnation it runs on.
+type run struct {
+	attempt
+	on string
 }
 
 func newCheck(w *world) *check {
@@ -65,6 +73,7 @@ func (c *check) queued(r *divisipb.JournalRecord) {
 		return
 	}
 	c.departed[l.Incarnation] = true
+	defer delete(c.streams, l.Incarnation)
 	for _, k := range c.w.workers {
 		cn := c.streams[l.Incarnation]
 		if k.inc != l.Incarnation || !k.up || k.drain || c.stale[k.id] || cn == nil || !cn.atCoordinator {
@@ -133,7 +142,7 @@ func (c *check) submitted(id string, r *divisipb.SubmitRequest) {
 	c.jobs[id] = &jobCheck{
 		id: id, def: def, limit: 4096, known: map[int32]bool{}, prepared: map[int32]bool{}, tasks: map[int32]int{}, won: map[[2]int32]attempt{},
 		winners: map[attempt]bool{}, failed: map[attempt]bool{}, launched: map[attempt]bool{}, counted: map[[2]int32]int{},
-		sinks: map[int32]bool{}, clean: map[int32]bool{},
+		sinks: map[int32]bool{}, clean: map[int32]bool{}, running: map[[2]int32]run{},
 	}
 }
 
@@ -208,9 +217,22 @@ func (c *check) failed(j *jobCheck, r *divisipb.TaskFailed) {
 		if j.counted[k] > most {
 			c.w.violate("%s is failure %d that counts", a, j.counted[k])
 		}
+		switch kind := dataflow.Kind(r.Failure.ErrorKind); kind {
+		case dataflow.InputLost, dataflow.WorkerLost, dataflow.Canceled:
+			c.w.violate("%s failed by no fault of its own, %s, and it counts", a, kind)
+		}
 	}
+	j.hopeless = j.hopeless || dataflow.Kind(r.Failure.ErrorKind) == dataflow.User
+	j.stops(a)
 	if j.state != 0 && a.stage != job.StageClean {
 		c.w.violate("%s fails after the end of its job", a)
+	}
+}
+
+// stops notes that an attempt does not run any more.
+func (j *jobCheck) stops(a attempt) {
+	if k := [2]int32{a.stage, a.index}; j.running[k].attempt == a {
+		delete(j.running, k)
 	}
 }
 
@@ -346,7 +368,14 @@ func (c *check) toWorker(from *coord, cn *conn, m *divisipb.ToWorker) {
 			c.w.violate("%s is launched after the end of its job", a)
 		case a.stage == job.StagePublish && !j.begun:
 			c.w.violate("%s is launched before the winners are final", a)
+		case j.hopeless && a.stage != job.StageClean:
+			c.w.violate("%s is launched after an error that ends the job", a)
 		}
+		k := [2]int32{a.stage, a.index}
+		if r, runs := j.running[k]; runs && !c.departed[r.on] {
+			c.w.violate("%s is launched while %s runs on %s", a, r.attempt, r.on)
+		}
+		j.running[k] = run{a, cn.inc}
 		for o := range j.launched {
 			if o.number == a.number {
 				c.w.violate("%s has the number of %s", a, o)
@@ -358,7 +387,11 @@ func (c *check) toWorker(from *coord, cn *conn, m *divisipb.ToWorker) {
 			c.acks(attemptOf(b.Ack.Task), b.Ack.Lost)
 		}
 	case *divisipb.ToWorker_CancelTask:
-		c.w.say("coordinator: cancels %s on %s: %s", attemptOf(b.CancelTask.Id), cn.k.id, b.CancelTask.Why)
+		a := attemptOf(b.CancelTask.Id)
+		c.w.say("coordinator: cancels %s on %s: %s", a, cn.k.id, b.CancelTask.Why)
+		if j := c.jobs[a.job]; j != nil {
+			j.stops(a)
+		}
 	case *divisipb.ToWorker_EndJob:
 		c.w.say("coordinator: ends %s on %s, hosts only %v", b.EndJob.Job, cn.k.id, b.EndJob.HostsOnly)
 	}
@@ -406,17 +439,45 @@ func (c *check) fromWorker(cn *conn, m *divisipb.FromWorker) {
 	switch b := m.Body.(type) {
 	case *divisipb.FromWorker_Result:
 		c.w.say("%s: %s is done", cn.k.id, attemptOf(b.Result.Id))
+		c.stops(attemptOf(b.Result.Id))
 	case *divisipb.FromWorker_Failure:
 		c.w.say("%s: %s failed: %s", cn.k.id, attemptOf(b.Failure.Id), b.Failure.Message)
+		c.stops(attemptOf(b.Failure.Id))
 	case *divisipb.FromWorker_JobGone:
 		c.w.say("%s: %s is gone, hosts only %v", cn.k.id, b.JobGone.Job, b.JobGone.HostsOnly)
 	}
 }
 
-func (c *check) registers(cn *conn) {
-	if cn.c == c.w.coord && cn.c.up {
-		c.streams[cn.inc] = cn
-		c.contact[cn.inc] = c.w.now
+func (c *check) stops(a attempt) {
+	if j := c.jobs[a.job]; j != nil {
+		j.stops(a)
+	}
+}
+
+func (c *check) registers(cn *conn, r *divisipb.Register) {
+	if cn.c != c.w.coord || !cn.c.up {
+		return
+	}
+	c.streams[cn.inc] = cn
+	c.contact[cn.inc] = c.w.now
+	if c.departed[cn.inc] {
+		return
+	}
+	// What it does not name does not run there, what it names does.
+	for _, j := range c.jobs {
+		for k, r := range j.running {
+			if r.on == cn.inc {
+				delete(j.running, k)
+			}
+		}
+	}
+	for _, t := range r.Running {
+		a := attemptOf(t)
+		if j := c.jobs[a.job]; j != nil {
+			if k := [2]int32{a.stage, a.index}; j.running[k] == (run{}) {
+				j.running[k] = run{a, cn.inc}
+			}
+		}
 	}
 }
 
@@ -450,11 +511,6 @@ func (c *check) staleRegister(r *divisipb.Register) {
 // unreachable: an output cannot be had, though it may be there.
 func (c *check) unreachable(a attempt) { c.excused[a] = true }
 
-// gone: an incarnation has ended.
-func (c *check) gone(k *worker) { delete(c.streams, k.inc) }
-
-func (c *check) mended(*worker) {}
-
 // heeds: a worker does what it is told.
 func (c *check) heeds(k *worker, m *divisipb.ToWorker) {
 	if m.Epoch < c.highest[k.inc] {
@@ -469,8 +525,16 @@ func (c *check) launches(k *worker, t *wtask) {
 	}
 }
 
-// slots: what the scheduler believes is possible.
+// slots: what the coordinator believes after a turn is possible.
 func (c *check) slots(from *coord) {
+	if from != c.w.coord {
+		return
+	}
+	for _, k := range c.w.workers {
+		if cn := c.streams[k.inc]; cn != nil && cn.atCoordinator && c.w.now-c.contact[k.inc] > 6*second {
+			c.w.violate("%s was silent for longer than its lease and is believed to be there", k.inc)
+		}
+	}
 	for _, k := range c.w.workers {
 		if n := from.core.Used(k.id); n < 0 || n > 2*k.slots {
 			c.w.violate("%d of %d slots of %s are believed to be used", n, k.slots, k.id)
@@ -482,6 +546,9 @@ func (c *check) slots(from *coord) {
 func (c *check) restarted(from *coord) {
 	c.departed = maps.Clone(c.left) // what was not durable was not decided
 	clear(c.streams)
+	for _, j := range c.jobs {
+		clear(j.running)
+	}
 	for id, j := range c.jobs {
 		st, over, known := from.core.Status(id)
 		if !known || j.state != 0 && st != j.state || j.over && !over {

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"github.com/divisi-data/divisi/coordinator"
-	"github.com/divisi-data/divisi/internal/mutant"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -68,7 +67,7 @@ func (cn *conn) toCoordinator(m *divisipb.FromWorker) {
 	cn.pass(&cn.up, cn.k.cutUp, func() {
 		if cn.atCoordinator {
 			cn.c.post(func() {
-				if cn.st != nil && (cn.atCoordinator || mutant.On("old streams are heard")) {
+				if cn.st != nil && cn.atCoordinator {
 					cn.w.check.fromWorker(cn, m)
 					cn.c.core.Receive(cn.st, m)
 				}
@@ -106,7 +105,7 @@ func (cn *conn) register(r *divisipb.Register) {
 				cn.w.check.staleRegister(r)
 			}
 			cn.w.say("coordinator: %s registers as %s: runs %d, results %d, failures %d", r.Worker, r.Incarnation, len(r.Running), len(r.UnackedResults), len(r.UnackedFailures))
-			cn.w.check.registers(cn)
+			cn.w.check.registers(cn, r)
 			st, err := cn.c.core.Attach(r)
 			if err != nil {
 				cn.w.say("coordinator: refuses %s: %v", r.Incarnation, err)

@@ -137,7 +137,7 @@ func (w *world) makeJob(n int) *jobDef {
 		d.doomed = [2]int32{stage, 0}
 	case k < 7:
 		d.poison = [2]int32{stage, 0}
-	case k < 20 && d.plan.Stages[stage].Output.Exchange >= 0 && d.plan.Stages[stage].MaxTasks == 0:
+	case k < 27 && d.plan.Stages[stage].Output.Exchange >= 0 && d.plan.Stages[stage].MaxTasks == 0:
 		d.noisy = int(stage)
 	}
 	return d

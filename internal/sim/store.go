@@ -72,12 +72,14 @@ func (s *store) open(a attempt, sink int32, by string) {
 	o.parts = append(o.parts, &part{of: a, by: by, late: s.w.check.cleaned(a.job, sink)})
 }
 
-func (s *store) seal(a attempt, rows []uint64) {
-	o, p := s.find(a)
+// seal makes what was written durable.
+func (s *store) seal(a attempt, sink int32, by string, rows []uint64) {
+	_, p := s.find(a)
 	if p == nil { // swept away under a writer that outlived its job
-		return
+		o := s.output(a.job, sink)
+		p = &part{of: a, by: by, late: true}
+		o.parts = append(o.parts, p)
 	}
-	_ = o
 	p.sealed, p.rows = true, rows
 }
 
@@ -92,7 +94,7 @@ func (s *store) abort(a attempt) {
 func (s *store) publish(job string, sink int32, receipts [][]byte, step int) (more bool) {
 	o := s.output(job, sink)
 	if step == 0 {
-		if !o.decided || mutant.On("the manifest is overwritten") {
+		if !o.decided {
 			o.decided = true
 			o.manifest = nil
 			for _, r := range receipts {

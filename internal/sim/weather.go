@@ -27,7 +27,7 @@ func (w *world) forecast() weather {
 	pick := func(v ...int) int { return v[w.rng.IntN(len(v))] }
 	wx := weather{
 		until: w.between(5, 25) * second, every: int64(pick(400, 1000, 3000)) * ms, delays: pick(0, 5, 50),
-		failing: pick(0, 0, 30, 100), answersLost: pick(0, 0, 200), cancels: pick(0, 0, 0, 400),
+		failing: pick(0, 0, 30, 100), answersLost: pick(0, 0, 200), cancels: pick(0, 0, 300, 600),
 	}
 	for k := range faults {
 		if w.chance(350) {
@@ -216,12 +216,20 @@ func (w *world) cut(up, down bool) {
 	}
 	w.say("network: cut between %s and the coordinator: to %v, from %v", k.id, up, down)
 	k.cutUp, k.cutDown = up, down
+	w.impatience()
 	w.after(w.span(), func() { w.mend(k) })
+}
+
+// impatience: somebody cancels just when something is wrong.
+func (w *world) impatience() {
+	if cl := w.clients[w.rng.IntN(len(w.clients))]; cl.job != "" && cl.cancelAt == 0 && w.chance(w.weather.cancels/3) {
+		cl.cancelAt = w.now
+		w.after(w.between(0, 300*ms), cl.cancel)
+	}
 }
 
 func (w *world) mend(k *worker) {
 	k.cutUp, k.cutDown = false, false
-	w.check.mended(k)
 	if k.conn != nil {
 		k.conn.heal()
 	}

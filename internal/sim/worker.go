@@ -135,7 +135,6 @@ func (k *worker) crash(powerLoss bool) {
 	}
 	k.w.say("%s: dies", k.id)
 	k.up = false
-	k.w.check.gone(k)
 	if k.conn != nil {
 		k.conn.closeAtWorker(!powerLoss)
 		k.conn = nil
@@ -225,7 +224,6 @@ func (k *worker) refused(cn *conn) {
 		k.crash(false)
 		return
 	}
-	k.w.check.gone(k)
 	if !mutant.On("a new incarnation keeps the tasks of the old") {
 		for _, j := range k.jobsInOrder() {
 			k.endJob(j.id, false, false)
@@ -240,7 +238,7 @@ func (k *worker) refused(cn *conn) {
 func (k *worker) registration() *divisipb.Register {
 	r := &divisipb.Register{
 		Protocol: version.Protocol, Worker: k.id, Incarnation: k.inc, Host: k.id, Slots: int32(k.slots),
-		MemoryBytes: 64 << 20, ExchangeAddress: k.id,
+		MemoryBytes: 64 << 20, ExchangeAddress: k.id, Draining: k.drain,
 	}
 	for _, t := range k.tasks {
 		switch {
