@@ -226,6 +226,7 @@ func oracleStrict(n *node, args []any, t arrow.DataType) (any, error) {
 		if count < 0 {
 			return nil, errOracle
 		}
+		from = max(from, math.MinInt32) // what lies further before cannot be reached
 		out, at := "", int64(1)
 		for _, r := range args[0].(string) {
 			if at >= from && at-from < count {
