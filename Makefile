@@ -7,7 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         = github.com/bufbuild/buf/cmd/buf@v1.75.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race fuzz bench generate clean
+.PHONY: help build check test race services fuzz bench generate clean
 
 help:
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test: ## all tests, as CI runs them
 
 race: ## all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
+
+services: ## the suites on real servers, which it installs (the first time takes minutes)
+	DIVISI_SERVICES=all $(GO) test -timeout 40m ./internal/services ./storage/s3
 
 FUZZ_SECONDS = $(if $(filter command line,$(origin SECONDS)),$(SECONDS),10)
 fuzz: ## every fuzz target for SECONDS=N seconds each

@@ -119,13 +119,11 @@ func (s *state) locate(js *jobState, w *workerState, t *told, exchange int) int6
 		at += int64(n)
 		m := &divisipb.Locations{Job: js.id, Exchange: int32(exchange), Version: at, Reset_: reset && first}
 		for _, b := range blocks[:n] {
-			at := &divisipb.BlockLocation{
-				Task: toTaskID(js.id, b.Attempt), Worker: b.Worker.ID, Incarnation: b.Worker.Incarnation, Address: b.Address,
+			l := &divisipb.BlockLocation{Task: toTaskID(js.id, b.Attempt), Worker: b.Worker.ID, Incarnation: b.Worker.Incarnation, Address: b.Address}
+			if o := s.workers[b.Worker.ID]; o != nil && o.who() == b.Worker {
+				l.Machine, l.DataDir = o.reg.GetMachine(), o.reg.GetDataDir()
 			}
-			if holder := s.workers[b.Worker.ID]; holder != nil && holder.reg.GetIncarnation() == b.Worker.Incarnation {
-				at.Machine, at.DataDir = holder.reg.GetMachine(), holder.reg.GetDataDir()
-			}
-			m.Blocks = append(m.Blocks, at)
+			m.Blocks = append(m.Blocks, l)
 		}
 		blocks = blocks[n:]
 		w.session.send(&divisipb.ToWorker{Body: &divisipb.ToWorker_Locations{Locations: m}})

@@ -161,12 +161,12 @@ func (s *state) submit(req *divisipb.SubmitRequest, missing []string) (id string
 		id = jobID(req.GetJob().GetName())
 	}
 	req.Job.Id = id
-	js, err := newJobState(req, s.epoch)
+	now := int64(s.clock())
+	js, err := newJobState(req, now, s.epoch)
 	if err != nil {
 		return "", false, status.Errorf(codes.InvalidArgument, "the job is refused: %v", err)
 	}
-	rec := &divisipb.JournalRecord{UnixNanos: int64(s.clock()), Job: id, Body: &divisipb.JournalRecord_Submitted{Submitted: &divisipb.JobSubmitted{Request: req}}}
-	js.submitted = rec.UnixNanos
+	rec := &divisipb.JournalRecord{UnixNanos: now, Job: id, Body: &divisipb.JournalRecord_Submitted{Submitted: &divisipb.JobSubmitted{Request: req}}}
 	seq := s.append(rec)
 	s.out(func() { js.note(seq, rec) })
 	s.enter(js)

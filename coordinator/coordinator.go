@@ -48,6 +48,9 @@ type Config struct {
 	Reattach time.Duration
 	// CleanWait is how long the end of a job waits for any worker to clean up on, 0: 30 s.
 	CleanWait time.Duration
+	// Pages serves on the HTTP port what is not health, metrics or JSON; nil: the
+	// coordinator's own pages.
+	Pages func(Reader) http.Handler
 	// Hook is the journal's, for tests.
 	Hook func(step string) error
 }
@@ -67,7 +70,6 @@ type Coordinator struct {
 
 	cancel context.CancelFunc
 	parts  sync.WaitGroup
-	once   sync.Once
 	ended  chan struct{}
 	mu     sync.Mutex
 	err    error
@@ -96,6 +98,12 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 		return nil, err
 	}
 	c.state = newState(c)
+	var page http.Handler
+	if cfg.Pages != nil {
+		page = cfg.Pages(c.Reader())
+	} else if page, err = pages(c.Reader()); err != nil {
+		return nil, err
+	}
 	if c.journal, err = c.state.recover(); err != nil {
 		return nil, err
 	}
@@ -114,11 +122,7 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 			return nil, err
 		}
 		c.webAddr = webListener.Addr().String()
-		pages, err := newPages(c)
-		if err != nil {
-			return nil, errors.Join(err, webListener.Close(), c.listener.Close())
-		}
-		c.web = &http.Server{Handler: c.handler(pages), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: headerBytesMax}
+		c.web = &http.Server{Handler: c.handler(page), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: headerBytesMax}
 	}
 	c.grpc = grpc.NewServer(
 		grpc.WaitForHandlers(true),
@@ -133,7 +137,7 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 	c.state.resume()
 	c.parts.Go(func() { c.loop(ctx) })
 	c.parts.Go(func() {
-		if err := c.grpc.Serve(c.listener); err != nil {
+		if err := c.grpc.Serve(c.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			c.fail(fmt.Errorf("grpc: %w", err))
 		}
 	})

@@ -260,3 +260,47 @@ func TestListensOnLoopbackOnly(t *testing.T) {
 		t.Error("a refused start leaves something")
 	}
 }
+
+// TestSilentWorker: a stream that is open but says nothing is no sign of life.
+func TestSilentWorker(t *testing.T) {
+	c := start(t, t.TempDir(), func(cfg *Config) { cfg.Lease = 400e6 })
+	w1, w2 := newFake(t, "w1", 4), newFake(t, "w2", 4)
+	w1.do = except(0)
+	w1.mute = true
+	w1.attach(c)
+	id := submit(t, c)
+	w1.await("stage 0", func() bool { return w1.count(0) == 3 })
+	w2.do = succeed
+	w2.attach(c)
+	st := outcome(t, c, id)
+	succeeded(t, st)
+	if st.GetRetries() != 3 {
+		t.Errorf("%d retries of 3 lost attempts", st.GetRetries())
+	}
+	<-w1.over
+	if status.Code(w1.err) != codes.Aborted || !strings.Contains(w1.err.Error(), "silent") {
+		t.Errorf("the silent worker is told %v", w1.err)
+	}
+}
+
+// TestStaleEpoch: a message of another epoch ends the stream and has no effect.
+func TestStaleEpoch(t *testing.T) {
+	c := start(t, t.TempDir())
+	w := newFake(t, "w1", 4)
+	w.do = except(0)
+	w.attach(c)
+	id := submit(t, c)
+	w.await("stage 0", func() bool { return w.count(0) == 3 })
+	w.mu.Lock()
+	w.epoch += 7
+	w.mu.Unlock()
+	w.send(succeed(w.launched[0]))
+	<-w.over
+	if status.Code(w.err) != codes.Aborted || !strings.Contains(w.err.Error(), "stale epoch") {
+		t.Errorf("a stale worker is told %v", w.err)
+	}
+	st, err := client(t, c).GetJob(t.Context(), &divisipb.GetJobRequest{Job: id})
+	if err != nil || st.GetStages()[0].GetDone() != 0 {
+		t.Errorf("%v, %v", st, err)
+	}
+}

@@ -61,6 +61,7 @@ type fake struct {
 	stream divisipb.Control_AttachClient
 	cancel context.CancelFunc
 	epoch  uint64
+	mute   bool // it sends no heartbeats
 	// do answers a Launch; nil, or a nil answer, leaves the attempt running.
 	do func(*divisipb.TaskSpec) *divisipb.FromWorker
 
@@ -129,6 +130,9 @@ func (f *fake) tryAttach(c *Coordinator) error {
 			case <-stream.Context().Done():
 				return
 			case <-tick.C:
+				if f.mute {
+					continue
+				}
 				f.send(&divisipb.FromWorker{Body: &divisipb.FromWorker_Heartbeat{Heartbeat: &divisipb.Heartbeat{Sequence: n}}})
 			}
 		}

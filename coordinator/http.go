@@ -15,7 +15,7 @@ import (
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
-// handler serves health, metrics and JSON, and the pages if there are any. It changes
+// handler serves health, metrics, JSON and the pages. It changes
 // nothing, answers only to loopback names (a page elsewhere could otherwise make the
 // browser's own machine answer), and lets nothing be embedded.
 func (c *Coordinator) handler(pages http.Handler) http.Handler {

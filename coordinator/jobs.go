@@ -44,7 +44,7 @@ type failureNote struct {
 }
 
 // newJobState makes a job of a submit whose id is chosen.
-func newJobState(req *divisipb.SubmitRequest, epoch uint64) (*jobState, error) {
+func newJobState(req *divisipb.SubmitRequest, at int64, epoch uint64) (*jobState, error) {
 	var p plan.Plan
 	if err := json.Unmarshal(req.GetJob().GetPlan(), &p); err != nil {
 		return nil, fmt.Errorf("its plan: %w", err)
@@ -54,8 +54,8 @@ func newJobState(req *divisipb.SubmitRequest, epoch uint64) (*jobState, error) {
 	}
 	id := req.GetJob().GetId()
 	return &jobState{
-		id: id, req: req, placed: map[job.Key]int32{}, watchers: map[chan struct{}]bool{},
-		job: job.New(job.Spec{ID: id, Plan: &p, Memory: req.GetJob().GetMemoryBytes(), Epoch: epoch}),
+		id: id, req: req, submitted: at, placed: map[job.Key]int32{}, watchers: map[chan struct{}]bool{},
+		job: job.New(job.Spec{ID: id, Plan: &p, Memory: req.GetJob().GetMemoryBytes(), Epoch: epoch, Begun: job.Instant(at)}),
 	}, nil
 }
 
@@ -114,17 +114,18 @@ func (js *jobState) note(seq uint64, r *divisipb.JournalRecord) {
 }
 
 // carry carries out what a job's machine asks for.
-func (s *state) carry(js *jobState, actions []job.Action) {
+func (s *state) carry(js *jobState, now job.Instant, actions []job.Action) {
 	for _, a := range actions {
-		s.act(js, a)
+		s.act(js, now, a)
 	}
 	js.dirty = true
 }
 
-func (s *state) act(js *jobState, a job.Action) {
+func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 	switch a := a.(type) {
 	case job.Journal:
 		r := toRecord(js.id, a.Record)
+		r.UnixNanos = int64(now) // as the machine knows it
 		seq := s.append(r)
 		s.tally(a.Record)
 		// The journal's goroutine reads r until it is durable; so does note.

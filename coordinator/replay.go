@@ -37,11 +37,10 @@ func (re *replay) record(r journal.Record) error {
 	}
 	switch b := r.Body.(type) {
 	case *divisipb.JournalRecord_Submitted:
-		js, err := newJobState(b.Submitted.GetRequest(), s.epoch)
+		js, err := newJobState(b.Submitted.GetRequest(), r.GetUnixNanos(), s.epoch)
 		if err != nil {
 			return fmt.Errorf("journal: record %d: job %s: %w", r.Sequence, r.Job, err)
 		}
-		js.submitted = r.GetUnixNanos()
 		s.enter(js)
 		re.open[r.Job] = &replayed{js: js}
 	case *divisipb.JournalRecord_JobArchived:

@@ -205,7 +205,7 @@ func (s *state) resume() {
 	s.holding = live && len(s.expected) > 0
 	for _, js := range slices.Clone(s.order) {
 		if js.job != nil && !js.job.Over() {
-			s.carry(js, js.job.Resume(now, s.epoch, s.slots()))
+			s.carry(js, now, js.job.Resume(now, s.epoch, s.slots()))
 		}
 	}
 }
@@ -226,7 +226,8 @@ func (s *state) step(js *jobState, e job.Event) {
 	if js.job == nil {
 		return
 	}
-	s.carry(js, js.job.Step(s.clock(), e))
+	now := s.clock()
+	s.carry(js, now, js.job.Step(now, e))
 }
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -6,93 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/divisi-data/divisi/coordinator/job"
 	"github.com/divisi-data/divisi/coordinator/journal"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
-
-// A Reader is what pages are made of. Its answers are the caller's to keep.
-type Reader interface {
-	// Jobs, newest first, without stages; state is a job state's name, "active" or "".
-	Jobs(ctx context.Context, state string, limit int) ([]*divisipb.JobStatus, error)
-	// Job by its id or the beginning of it.
-	Job(ctx context.Context, id string, plan bool) (*divisipb.JobStatus, error)
-	// Events of a job from a sequence number on.
-	Events(ctx context.Context, job string, from uint64) ([]*divisipb.Event, error)
-	// Tasks of a stage: the winners' results, in order of the tasks, of those that are done.
-	Tasks(ctx context.Context, job string, stage int) ([]*divisipb.TaskResult, error)
-	Workers(ctx context.Context) ([]*divisipb.WorkerStatus, error)
-	// Changed gets a token whenever a job has changed, until the context ends.
-	Changed(ctx context.Context, job string) (<-chan struct{}, error)
-}
-
-type reader struct{ c *Coordinator }
-
-// Reader of this coordinator.
-func (c *Coordinator) Reader() Reader { return reader{c} }
-
-func (r reader) Jobs(ctx context.Context, state string, limit int) ([]*divisipb.JobStatus, error) {
-	return r.c.list(ctx, state, limit)
-}
-
-func (r reader) Job(ctx context.Context, id string, plan bool) (*divisipb.JobStatus, error) {
-	return r.c.job(ctx, id, plan)
-}
-
-func (r reader) Workers(ctx context.Context) ([]*divisipb.WorkerStatus, error) {
-	return r.c.workers(ctx)
-}
-
-func (r reader) Events(ctx context.Context, id string, from uint64) ([]*divisipb.Event, error) {
-	old, err := r.c.oldEvents(ctx, id, from)
-	if err != nil {
-		return nil, err
-	}
-	if n := len(old); n > 0 {
-		from = old[n-1].GetSequence() + 1
-	}
-	return query(ctx, r.c, func(s *state) ([]*divisipb.Event, error) {
-		js, err := s.find(id)
-		if err != nil {
-			return nil, notFound(err)
-		}
-		return append(old, js.eventsFrom(from)...), nil
-	})
-}
-
-func (r reader) Tasks(ctx context.Context, id string, stage int) ([]*divisipb.TaskResult, error) {
-	return query(ctx, r.c, func(s *state) ([]*divisipb.TaskResult, error) {
-		js, err := s.find(id)
-		if err != nil {
-			return nil, notFound(err)
-		}
-		if js.job == nil || stage < 0 || stage >= len(js.job.Plan().Stages) {
-			return nil, nil
-		}
-		var all []*divisipb.TaskResult
-		n, _, _ := js.job.Progress(stage)
-		for i := range n {
-			if w := js.job.Winner(job.Key{Stage: stage, Index: i}); w != nil {
-				all = append(all, toResult(js.id, w.Attempt, w.Result))
-			}
-		}
-		return all, nil
-	})
-}
-
-func (r reader) Changed(ctx context.Context, id string) (<-chan struct{}, error) {
-	c := make(chan struct{}, 1)
-	_, err := query(ctx, r.c, func(s *state) (bool, error) {
-		js, err := s.find(id)
-		if err != nil {
-			return false, notFound(err)
-		}
-		js.watchers[c] = true
-		context.AfterFunc(ctx, func() { r.c.box.post(func(*state) { delete(js.watchers, c) }) })
-		return true, nil
-	})
-	return c, err
-}
 
 // eventsFrom a sequence number on; the events themselves never change.
 func (js *jobState) eventsFrom(from uint64) []*divisipb.Event {

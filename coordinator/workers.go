@@ -208,7 +208,8 @@ func (s *state) reconcile(w *workerState) {
 		}
 	}
 	for _, r := range w.reg.GetUnackedResults() {
-		held[taskKey{r.GetId().GetJob(), fromTaskID(r.GetId())}] = true
+		k := taskKey{r.GetId().GetJob(), fromTaskID(r.GetId())}
+		held[k], runs[k] = true, true // it may be but the first part of a result
 	}
 	for _, t := range w.reg.GetRunning() {
 		runs[taskKey{t.GetJob(), fromTaskID(t)}] = true
@@ -261,7 +262,8 @@ func (s *state) lose(w *workerState, why string) {
 func (s *state) giveUp(who job.Worker, why string) {
 	delete(s.expected, who)
 	rec := &divisipb.JournalRecord{Body: &divisipb.JournalRecord_WorkerLeft{WorkerLeft: &divisipb.WorkerLeft{Worker: who.ID, Incarnation: who.Incarnation, Why: why}}}
-	s.depart(who, s.append(rec), clone(rec))
+	kept := clone(rec) // rec is the journal's once it is queued
+	s.depart(who, s.append(rec), kept)
 	for _, js := range slices.Clone(s.order) {
 		if js.over() {
 			continue

@@ -194,7 +194,7 @@ func FuzzCodec(f *testing.F) {
 
 func TestCodecRejects(t *testing.T) {
 	type loop struct{ Next []loop }
-	type hidden struct{ a int }
+	type hidden struct{ a int } //lint:ignore U1000 that it is hidden is the point
 	type twice struct {
 		A int `df:"x"`
 		B int `df:"x"`

@@ -16,7 +16,7 @@ func boomAt(v int) func(int) int {
 	return func(x int) int {
 		if x == v {
 			var m map[string]int
-			m["x"] = x // panics
+			m["x"] = x //lint:ignore SA5000 it is to panic
 		}
 		return x
 	}

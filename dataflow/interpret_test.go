@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 	"testing"
 	"unsafe"
 
@@ -31,12 +30,6 @@ type interpreter struct {
 	counters *Counters
 	files    func(string) (string, error)
 	spilled  int
-	err      error
-}
-
-type written struct {
-	mu   sync.Mutex
-	rows map[string][][]Batch // by path, by task
 }
 
 // build runs a build function.

@@ -16,6 +16,8 @@ type FileSource[T any] struct {
 	skipBad  bool
 	badMax   int64
 	bytesMax int64
+	// deadLetter is the folder for bad records, "" for none.
+	deadLetter string
 }
 
 // fileSourceArgs are the arguments of the source of kind "files".
@@ -115,6 +117,22 @@ func (s FileSource[T]) SkipBad(max int64) FileSource[T] {
 	return s
 }
 
+// A Reject is a record that could not be read, as DeadLetter keeps it.
+type Reject struct {
+	Position string `df:"position"` // file and offset
+	Reason   string `df:"reason"`
+	Record   string `df:"record"`
+}
+
+// DeadLetter leaves out records that cannot be read and writes each, with its position
+// and the reason, to JSON lines in the folder path, which is published with the job's
+// other outputs. The files are read twice, once for the good records and once for the
+// bad, so both are exact however often a task is tried.
+func (s FileSource[T]) DeadLetter(path string) FileSource[T] {
+	s.skipBad, s.deadLetter = true, path
+	return s
+}
+
 // MaxRecordBytes bounds one record; a longer one is bad. Without it the bound is
 // 64 MiB.
 func (s FileSource[T]) MaxRecordBytes(n int64) FileSource[T] {
@@ -160,6 +178,12 @@ func (s FileSource[T]) source(j *Job, c *codec[T]) (string, Ref) {
 			j.Errorf("%s: %v", name, err)
 		}
 		args.Schema = schema
+	}
+	if s.deadLetter != "" {
+		bad := args
+		bad.Policy = filePolicy{Bad: "only"}
+		rejects := Read(j, CustomSource[Reject]("files", bad)).Named("Read bad " + s.format)
+		Write(rejects, JSONLines[Reject](s.deadLetter))
 	}
 	return name, Ref{Kind: "files", Args: encodeArgs(args)}
 }

@@ -15,6 +15,8 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	_ "github.com/divisi-data/divisi/connectors/files"
 	_ "github.com/divisi-data/divisi/connectors/files/text"
@@ -63,18 +65,24 @@ type fakeCoordinator struct {
 	stream   pb.Control_AttachServer
 	register *pb.Register
 	epoch    uint64
+	lost     string              // an incarnation that was given up
 	from     chan *pb.FromWorker // without heartbeats
 	attached chan struct{}
 	end      chan struct{}
 }
 
 func newFake(t *testing.T, addr string, epoch uint64) *fakeCoordinator {
+	return newFakeWithout(t, addr, epoch, "")
+}
+
+// newFakeWithout is one that has given an incarnation up.
+func newFakeWithout(t *testing.T, addr string, epoch uint64, lost string) *fakeCoordinator {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeCoordinator{t: t, server: grpc.NewServer(), addr: l.Addr().String(), epoch: epoch,
+	f := &fakeCoordinator{t: t, server: grpc.NewServer(), addr: l.Addr().String(), epoch: epoch, lost: lost,
 		from: make(chan *pb.FromWorker, 1000), attached: make(chan struct{}, 10), end: make(chan struct{})}
 	pb.RegisterControlServer(f.server, f)
 	go f.server.Serve(l)
@@ -88,6 +96,9 @@ func (f *fakeCoordinator) Attach(s pb.Control_AttachServer) error {
 	m, err := s.Recv()
 	if err != nil {
 		return err
+	}
+	if m.GetRegister().Incarnation == f.lost {
+		return status.Error(codes.Aborted, "given up")
 	}
 	f.mu.Lock()
 	f.stream, f.register = s, m.GetRegister()
@@ -148,21 +159,19 @@ func (f *fakeCoordinator) run(spec *pb.TaskSpec) (*pb.TaskResult, *pb.TaskFailur
 
 func (f *fakeCoordinator) ended(id *pb.TaskID) (*pb.TaskResult, *pb.TaskFailure) {
 	f.t.Helper()
-	for {
-		m := f.next()
-		var r *pb.TaskResult
-		var fail *pb.TaskFailure
-		switch {
-		case m.GetResult() != nil && attemptKey(m.GetResult().Id) == attemptKey(id):
-			r = m.GetResult()
-		case m.GetFailure() != nil && attemptKey(m.GetFailure().Id) == attemptKey(id):
-			fail = m.GetFailure()
-		default:
-			f.t.Fatalf("while waiting for %s: %v", attemptKey(id), m)
-		}
-		f.send(&pb.ToWorker{Body: &pb.ToWorker_Ack{Ack: &pb.Ack{Task: id}}})
-		return r, fail
+	m := f.next()
+	var r *pb.TaskResult
+	var fail *pb.TaskFailure
+	switch {
+	case m.GetResult() != nil && attemptKey(m.GetResult().Id) == attemptKey(id):
+		r = m.GetResult()
+	case m.GetFailure() != nil && attemptKey(m.GetFailure().Id) == attemptKey(id):
+		fail = m.GetFailure()
+	default:
+		f.t.Fatalf("while waiting for %s: %v", attemptKey(id), m)
 	}
+	f.send(&pb.ToWorker{Body: &pb.ToWorker_Ack{Ack: &pb.Ack{Task: id}}})
+	return r, fail
 }
 
 func (f *fakeCoordinator) mustRun(spec *pb.TaskSpec) *pb.TaskResult {

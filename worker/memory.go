@@ -9,8 +9,9 @@ import (
 // memoryShare of what the machine or its control group has is a worker's to use.
 const memoryShare = 0.75
 
-// defaultMemory is what task hosts may use when nobody says: no flag is needed to be safe.
-func defaultMemory() int64 {
+// DefaultMemory is what a machine's task hosts may use together when nobody says, in bytes: no
+// flag is needed to be safe.
+func DefaultMemory() int64 {
 	limit := int64(0)
 	least := func(n int64) {
 		if n > 0 && (limit == 0 || n < limit) {

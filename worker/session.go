@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	"github.com/divisi-data/divisi/internal/version"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
@@ -47,6 +49,11 @@ func (w *Worker) keepRegistered(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errGivenUp) {
+			w.log.Warn("the coordinator had given this worker up; beginning anew", "incarnation", w.incarnation)
+			w.beginAnew()
+			continue
+		}
 		if time.Since(began) > 5*time.Second {
 			wait = retryFirst
 		}
@@ -57,6 +64,20 @@ func (w *Worker) keepRegistered(ctx context.Context) {
 		}
 		wait = min(2*wait, retryMost)
 	}
+}
+
+// errGivenUp says that the coordinator has declared this incarnation lost, and done its
+// work elsewhere.
+var errGivenUp = errors.New("this incarnation was given up")
+
+// beginAnew drops all that the incarnation held and takes a new one.
+func (w *Worker) beginAnew() {
+	w.endAllJobs()
+	w.closing.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.incarnation = randomID()
+	w.drain = false
 }
 
 // attach is one session, from registering to its end.
@@ -84,6 +105,9 @@ func (w *Worker) attach(ctx context.Context) error {
 		return err
 	}
 	first, err := s.stream.Recv()
+	if status.Code(err) == codes.Aborted {
+		return fmt.Errorf("%w: %v", errGivenUp, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 		cfg.Slots = runtime.NumCPU()
 	}
 	if cfg.Memory <= 0 {
-		cfg.Memory = defaultMemory()
+		cfg.Memory = DefaultMemory()
 	}
 	if cfg.StartHost == nil {
 		cfg.StartHost = startChild

@@ -201,3 +201,18 @@ func TestRefusals(t *testing.T) {
 	}
 	w.Close()
 }
+
+func TestGivenUpBeginsAnew(t *testing.T) {
+	c := start(t, text, false)
+	c.mapAll(c.prepare())
+	was := c.register.Incarnation
+	c.stop()
+	second := newFakeWithout(t, c.addr, 8, was)
+	second.await()
+	if r := second.register; r.Incarnation == was || len(r.Held) > 0 || len(r.Running) > 0 || len(r.UnackedResults) > 0 {
+		t.Errorf("a worker that was given up comes back as %v", r)
+	}
+	if left, _ := filepath.Glob(filepath.Join(c.dir, "worker", "jobs", "*")); len(left) > 0 {
+		t.Errorf("it still has %v", left)
+	}
+}

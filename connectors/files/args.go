@@ -39,7 +39,10 @@ const maxRecordBytesMax = 1 << 30
 
 // Policy says what is done about a record that cannot be read.
 type Policy struct {
-	// Bad is "fail" (the default) or "skip".
+	// Bad is "fail" (the default), "skip", or "only": the source's rows are then the
+	// bad records alone, as RejectSchema has them. A job that keeps its bad records
+	// reads the files twice, once skipping them and once for nothing else: so both
+	// outputs are right however often a task is tried.
 	Bad string `json:"bad,omitempty"`
 	// Max is how many bad records one task skips before it fails; 0 means any
 	// number. They are counted in the counter "files.bad_records".

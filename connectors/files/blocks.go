@@ -107,6 +107,16 @@ func (b *Blocks) Next(ctx context.Context) (Block, error) {
 	return blk, err
 }
 
+// size is how large a buffer to begin a block with: a chunk, or what a small file has
+// left and one byte more, in which its end is seen.
+func (b *Blocks) size() int {
+	size := max(b.chunk, len(b.carry)+b.chunk/2)
+	if b.in.Codec == Plain && b.in.Size > 0 {
+		size = min(size, max(int(b.in.Size-b.pos), len(b.carry))+1)
+	}
+	return size
+}
+
 func (b *Blocks) next(ctx context.Context) (Block, error) {
 	buf := memory.NewResizableBuffer(b.env.Alloc)
 	keep := false
@@ -115,7 +125,7 @@ func (b *Blocks) next(ctx context.Context) (Block, error) {
 			buf.Release()
 		}
 	}()
-	buf.Resize(max(b.chunk, len(b.carry)+b.chunk/2))
+	buf.Resize(b.size())
 	n := copy(buf.Bytes(), b.carry)
 	b.carry = b.carry[:0]
 	for {

@@ -48,7 +48,7 @@ type Input struct {
 	// MaxRecordBytes bounds one record.
 	MaxRecordBytes int64
 	// OnBad decides about a record that cannot be read; nil means fail. See Bad.
-	OnBad func(err error) error
+	OnBad func(b BadRecord) error
 }
 
 // End is where the range ends.
@@ -74,6 +74,14 @@ func (in *Input) Place(offset int64) string { return in.Path + ":" + strconv.For
 // shownBytes of a bad record stand in its error.
 const shownBytes = 256
 
+// A BadRecord could not be read.
+type BadRecord struct {
+	Place  string // file and position
+	Reason error
+	Record []byte // all of it; the caller's
+	Err    error  // what the job fails with when nobody decides otherwise
+}
+
 // Bad reports a record that cannot be read: offset is where it begins, record its
 // bytes (the first 256 are shown). It returns nil when the policy is to skip the
 // record, or the error to fail with, of kind User and wrapping ErrMalformed.
@@ -88,7 +96,7 @@ func (in *Input) Bad(op string, offset int64, record []byte, cause error) error 
 	if in.OnBad == nil {
 		return err
 	}
-	return in.OnBad(err)
+	return in.OnBad(BadRecord{Place: in.Place(offset), Reason: cause, Record: record, Err: err})
 }
 
 // TooLarge is the error for a record longer than MaxRecordBytes.

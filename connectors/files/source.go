@@ -34,9 +34,9 @@ func NewSource(a SourceArgs) (dataflow.Source, error) {
 		return fail("no paths are given")
 	}
 	switch a.Policy.Bad {
-	case "", "fail", "skip":
+	case "", "fail", "skip", onlyBad:
 	default:
-		return fail("policy for bad records is %q (have fail, skip)", a.Policy.Bad)
+		return fail("policy for bad records is %q (have fail, skip, only)", a.Policy.Bad)
 	}
 	if a.MaxRecordBytes < 0 || a.MaxRecordBytes > maxRecordBytesMax {
 		return fail("max_record_bytes is %d, may be at most %d", a.MaxRecordBytes, maxRecordBytesMax)
@@ -56,6 +56,9 @@ func NewSource(a SourceArgs) (dataflow.Source, error) {
 	}
 	if s.reader, err = f.Reader(ReadOptions{Options: a.Options, Schema: s.given, Columns: a.Columns}); err != nil {
 		return nil, err
+	}
+	if a.Policy.Bad == onlyBad {
+		return rejects{s}, nil
 	}
 	return s, nil
 }
@@ -127,11 +130,16 @@ func anyBytes(found []foundFile) bool {
 
 // Open implements dataflow.Source.
 func (s *source) Open(env *dataflow.Env, split dataflow.Split) (dataflow.Stream, error) {
+	return s.open(env, split, s.onBad(env))
+}
+
+// open opens a split; onBad decides about bad records, nil: they are failures.
+func (s *source) open(env *dataflow.Env, split dataflow.Split, onBad func(BadRecord) error) (dataflow.Stream, error) {
 	var p payload
 	if err := json.Unmarshal(split.Payload, &p); err != nil {
 		return nil, &dataflow.Error{Op: "files.Open", Path: split.ID, Kind: dataflow.Fatal, Err: fmt.Errorf("payload of the split: %w", err)}
 	}
-	st := &stream{env: env, source: s, todo: p.Pieces, encoded: p.Schema, id: split.ID}
+	st := &stream{env: env, source: s, onBad: onBad, todo: p.Pieces, encoded: p.Schema, id: split.ID}
 	for _, q := range p.Pieces {
 		st.total += q.Bytes
 	}
@@ -152,7 +160,7 @@ func (s *source) Open(env *dataflow.Env, split dataflow.Split) (dataflow.Stream,
 }
 
 // openPiece opens a piece's file and checks that it is still what was planned.
-func (s *source) openPiece(ctx context.Context, p piece, env *dataflow.Env) (*Input, error) {
+func (s *source) openPiece(ctx context.Context, p piece, onBad func(BadRecord) error) (*Input, error) {
 	fs, name, err := storage.Resolve(ctx, p.URI)
 	if err != nil {
 		return nil, storageError("files.Open", p.URI, err)
@@ -169,24 +177,25 @@ func (s *source) openPiece(ctx context.Context, p piece, env *dataflow.Env) (*In
 			Try: "run the job again when nobody writes to its input"}
 	}
 	in := &Input{Path: p.URI, File: f, Size: p.Size, Offset: p.Offset, Length: p.Bytes,
-		Codec: CodecOf(name), MaxRecordBytes: s.args.MaxRecordBytes}
-	if env != nil && s.args.Policy.Bad == "skip" {
-		in.OnBad = s.skipBad(env)
-	}
+		Codec: CodecOf(name), MaxRecordBytes: s.args.MaxRecordBytes, OnBad: onBad}
 	return in, nil
 }
 
-// skipBad counts bad records and fails when there are too many.
-func (s *source) skipBad(env *dataflow.Env) func(error) error {
+// onBad counts bad records and fails when there are too many; nil where the first one
+// is a failure.
+func (s *source) onBad(env *dataflow.Env) func(BadRecord) error {
+	if s.args.Policy.Bad != "skip" {
+		return nil
+	}
 	count := env.Counters.Get("files.bad_records")
-	return func(err error) error {
+	return func(b BadRecord) error {
 		count.Inc()
 		if n := count.Value(); s.args.Policy.Max > 0 && n > s.args.Policy.Max {
 			return &dataflow.Error{Op: "files.Read", Kind: dataflow.User,
-				Err: fmt.Errorf("%d bad records, the policy skips %d in a task; the last: %w", n, s.args.Policy.Max, err)}
+				Err: fmt.Errorf("%d bad records, the policy skips %d in a task; the last: %w", n, s.args.Policy.Max, b.Err)}
 		}
 		if env.Log != nil {
-			env.Log.Warn("skipped a bad record", "err", err)
+			env.Log.Warn("skipped a bad record", "err", b.Err)
 		}
 		return nil
 	}

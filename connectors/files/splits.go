@@ -15,8 +15,10 @@ import (
 const (
 	targetMin = 16 << 20
 	targetMax = 128 << 20
-	// openCost is what opening a file costs, in bytes that could have been read.
-	openCost = 4 << 20
+	// openNear and openFar are what opening a file costs, in bytes that could have been
+	// read meanwhile: on this machine, and over a network.
+	openNear = 128 << 10
+	openFar  = 4 << 20
 	// hostsMax is how many hosts a split names.
 	hostsMax = 3
 )
@@ -25,7 +27,7 @@ const (
 func target(files []foundFile, hint dataflow.SplitHint) int64 {
 	var total int64
 	for _, f := range files {
-		total += f.size + openCost
+		total += f.size + openCost(f.uri)
 	}
 	t := total / int64(max(1, hint.Slots)*4)
 	t = max(targetMin, min(targetMax, roundUp(t, 1<<20)))
@@ -35,10 +37,17 @@ func target(files []foundFile, hint dataflow.SplitHint) int64 {
 	return t
 }
 
+func openCost(uri string) int64 {
+	switch storage.Scheme(uri) {
+	case "file", "mem":
+		return openNear
+	}
+	return openFar
+}
+
 // cut makes splits: large files in ranges, small ones packed in order of name.
 func cut(ctx context.Context, found []foundFile, splittable bool, schema json.RawMessage, hint dataflow.SplitHint) ([]dataflow.Split, error) {
 	size := target(found, hint)
-	open := min(openCost, size/4)
 	var splits []dataflow.Split
 	var pack packed
 	flush := func() error {
@@ -54,6 +63,7 @@ func cut(ctx context.Context, found []foundFile, splittable bool, schema json.Ra
 		if f.size == 0 {
 			continue
 		}
+		open := min(openCost(f.uri), size/4)
 		ranges := int64(1)
 		if splittable && CodecOf(f.name) == Plain {
 			// A rest of a tenth is not worth a task of its own.

@@ -16,6 +16,7 @@ import (
 type stream struct {
 	env     *dataflow.Env
 	source  *source
+	onBad   func(BadRecord) error
 	schema  *arrow.Schema
 	encoded json.RawMessage
 	id      string
@@ -67,7 +68,7 @@ func (s *stream) advance(ctx context.Context) error {
 	p := s.todo[0]
 	s.todo = s.todo[1:]
 	s.mu.Unlock()
-	in, err := s.source.openPiece(ctx, p, s.env)
+	in, err := s.source.openPiece(ctx, p, s.onBad)
 	if err != nil {
 		return err
 	}

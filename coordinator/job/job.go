@@ -37,6 +37,7 @@ type Spec struct {
 	Plan   *plan.Plan
 	Memory int64  // of each task host, bytes; 0: the worker's choice
 	Epoch  uint64 // the coordinator's when the job was submitted or replayed
+	Begun  Instant
 }
 
 // State is where a job stands.
@@ -113,7 +114,7 @@ type sink struct {
 // New is a job that nothing has happened to yet. Step it with Submitted, or Replay its
 // records and then call Resume.
 func New(s Spec) *Job {
-	j := &Job{spec: s, plan: s.Plan, state: Pending, limit: reserveStep, control: map[Key]*task{}}
+	j := &Job{spec: s, plan: s.Plan, state: Pending, started: s.Begun, limit: reserveStep, control: map[Key]*task{}}
 	for i := range s.Plan.Exchanges {
 		j.ex = append(j.ex, newExchange(&s.Plan.Exchanges[i], s.Epoch))
 	}
@@ -271,9 +272,6 @@ func (j *Job) record(r Record) {
 
 // begin asks for what every job starts with, then goes on as far as it can.
 func (j *Job) begin() {
-	if j.started == 0 {
-		j.started = j.now
-	}
 	for i, s := range j.sources {
 		if !s.known {
 			j.want(j.controlTask(Key{StageSplits, i}))
@@ -337,7 +335,8 @@ func (j *Job) ready(i int) bool {
 			continue
 		}
 		for _, p := range j.plan.Exchanges[in.Exchange].Producers {
-			if ps := j.stages[p]; !ps.planned || ps.done < len(ps.tasks) || ps.lost > 0 {
+			ps := j.stages[p]
+			if !ps.planned || ps.done < len(ps.tasks) || ps.lost > 0 && (in.Mode != plan.ByForward || j.misses(j.stages[i], p)) {
 				return false
 			}
 		}

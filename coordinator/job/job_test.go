@@ -35,7 +35,6 @@ type history struct {
 	epoch   uint64
 	next    int // worker, round robin
 	workers int
-	quiet   bool
 }
 
 func (h *history) run(d *datadriven.TestData) string {

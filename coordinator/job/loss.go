@@ -169,6 +169,20 @@ func (j *Job) needs(s *stage, producer Key) bool {
 	return false
 }
 
+// misses says whether an output of the producing stage that a task of s has yet to read
+// is lost.
+func (j *Job) misses(s *stage, producer int) bool {
+	if !s.planned {
+		return true
+	}
+	for _, t := range s.tasks {
+		if t.won == nil && t.plan.ForwardStage == producer && j.stages[producer].tasks[t.plan.ForwardIndex].lost {
+			return true
+		}
+	}
+	return false
+}
+
 // tolerate deals with a second run that gave other rows than the first. If a consumer
 // has already finished with the first ones the job fails; otherwise those that have
 // begun begin again.

@@ -125,9 +125,6 @@ func (j *Job) Replay(at Instant, r Record) (err error) {
 		return fmt.Errorf("job %s: %s: %w", j.spec.ID, r, err)
 	}
 	j.now = at
-	if j.started == 0 {
-		j.started = at
-	}
 	j.apply(r)
 	return nil
 }
@@ -223,6 +220,9 @@ func (j *Job) applyWon(r TaskWon) {
 	s := j.stages[r.Attempt.Stage]
 	t := s.tasks[r.Attempt.Index]
 	j.attempts++
+	if s.started == 0 { // replayed: launches are not journalled
+		s.started = j.now - Instant(r.Result.Stats.WallNanos)
+	}
 	j.set(t, done)
 	t.won, t.lost = &Win{Attempt: r.Attempt, Worker: r.Worker, Address: r.Address, Result: r.Result}, false
 	s.done++
@@ -239,6 +239,7 @@ func (j *Job) applyLost(r OutputLost) {
 	t := s.tasks[r.Attempt.Index]
 	j.retries++
 	t.before, t.rerun = t.won.Result.RowHash, true
+	t.ended = append(t.ended, r.Attempt.Number)
 	s.stats.add(t.won.Result.Stats, -1)
 	addCounters(s.counters, t.won.Result.Counters, -1)
 	if t.lost {

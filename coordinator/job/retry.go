@@ -20,7 +20,8 @@ func counted(k dataflow.Kind) bool {
 func (j *Job) failed(e Failure) {
 	t := j.task(e.Attempt.Key)
 	known := j.drop(t, e.Attempt)
-	if t == nil || t.state == done || j.dead(e.Attempt.Key) || slices.Contains(t.ended, e.Attempt.Number) || !known && e.Attempt.Number >= j.limit {
+	stale := !known && (e.Attempt.Number >= j.limit || e.Kind == dataflow.Canceled) // a cancel of ours among them
+	if t == nil || t.state == done || j.dead(e.Attempt.Key) || slices.Contains(t.ended, e.Attempt.Number) || stale {
 		j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
 		return
 	}

@@ -57,11 +57,14 @@ func (j *Job) Status(stages bool) Status {
 	runs := 0
 	for i, s := range j.stages {
 		st.Stats.add(s.stats, 1)
-		addCounters(st.Counters, s.counters, 1)
+		sampling := s.plan.MaxTasks > 0 // does again what another stage does: not counted twice
+		if !sampling {
+			addCounters(st.Counters, s.counters, 1)
+		}
 		st.Tasks += int64(len(s.tasks))
 		st.Attempts += int64(s.running)
 		runs += s.running
-		if s.source() >= 0 {
+		if s.source() >= 0 && !sampling {
 			st.RecordsIn += s.stats.RowsIn
 		}
 		if s.plan.Output.Sink >= 0 {

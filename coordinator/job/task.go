@@ -28,7 +28,7 @@ type task struct {
 	summed  bool   // its sizes are in the exchange's totals
 
 	failures, kills, ooms, requeues int
-	ended                           []int32 // attempts whose failure is known
+	ended                           []int32 // attempts that failed, were lost, or won and were lost: they cannot win
 	why                             string  // of the last failure
 	memory                          int64
 	alone                           bool
@@ -154,7 +154,7 @@ func (j *Job) done(e Done) {
 		j.do(Ack{Attempt: e.Attempt, Worker: e.Worker}) // told twice
 		return
 	}
-	if t == nil || t.state == done || j.dead(e.Attempt.Key) || e.Attempt.Number >= j.limit {
+	if t == nil || t.state == done || j.dead(e.Attempt.Key) || e.Attempt.Number >= j.limit || slices.Contains(t.ended, e.Attempt.Number) {
 		j.drop(t, e.Attempt)
 		j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
 		return
@@ -167,7 +167,7 @@ func (j *Job) done(e Done) {
 		return
 	}
 	j.settle(t, e.Attempt, "another attempt has won")
-	j.record(TaskWon{Attempt: e.Attempt, Worker: e.Worker, Address: e.Address, Result: e.Result})
+	j.record(TaskWon(e))
 	j.do(Ack{Attempt: e.Attempt, Worker: e.Worker})
 	s := j.stages[t.key.Stage]
 	if s.plan.Output.Exchange >= 0 {

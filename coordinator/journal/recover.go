@@ -48,7 +48,7 @@ func read(dir string, log *slog.Logger, mend bool, each func(Record) error) (las
 		if l.first != last+1 && (i > 0 || len(snaps) > 0 || l.first != 1) {
 			return 0, &ErrJournalCorrupt{l.name, 0, fmt.Sprintf("it begins with record %d, the one before ends with %d: a file is missing", l.first, last)}
 		}
-		if last, err = readLog(dir, l, last, i == len(logs)-1, log, mend, each); err != nil {
+		if last, err = readLog(dir, l, i == len(logs)-1, log, mend, each); err != nil {
 			return 0, err
 		}
 	}
@@ -130,7 +130,7 @@ func give(name string, off int64, epoch, seq uint64, payload []byte, each func(R
 
 // readLog reads a file of consecutive records. Only the newest may end badly: then a
 // write was cut short, if nothing after it was written by a later one.
-func readLog(dir string, l segment, last uint64, newest bool, log *slog.Logger, mend bool, each func(Record) error) (uint64, error) {
+func readLog(dir string, l segment, newest bool, log *slog.Logger, mend bool, each func(Record) error) (uint64, error) {
 	b, err := os.ReadFile(l.name)
 	if err != nil {
 		return 0, err
@@ -152,7 +152,7 @@ func readLog(dir string, l segment, last uint64, newest bool, log *slog.Logger, 
 	case first != l.first:
 		return 0, &ErrJournalCorrupt{l.name, 0, fmt.Sprintf("it says that it begins with record %d", first)}
 	}
-	last = l.first - 1
+	last := l.first - 1
 	off := headerBytes
 	for off < int64(len(b)) {
 		epoch, seq, payload, n, err := parseRecord(b[off:])

@@ -62,12 +62,11 @@ type Writer struct {
 	opt    Options
 	path   string
 
-	held  buffer // rows in memory
-	runs  runs   // rows in the temporary file
-	out   output
-	frame int // bytes
-	rows  int64
-	hash  uint64
+	held buffer // rows in memory
+	runs runs   // rows in the temporary file
+	out  output
+	rows int64
+	hash uint64
 
 	state  state
 	sealed Sealed

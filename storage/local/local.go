@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -59,12 +60,21 @@ func open(_ context.Context, uri string) (storage.Filesystem, string, error) {
 	if strings.IndexByte(p, 0) >= 0 {
 		return nil, "", failed("resolve", uri, errors.New("the path holds a zero byte"))
 	}
-	abs, err := filepath.Abs(filepath.FromSlash(p))
+	p = filepath.FromSlash(p)
+	if from := os.Getenv(workDirEnv); from != "" && !filepath.IsAbs(p) {
+		p = filepath.Join(from, p)
+	}
+	abs, err := filepath.Abs(p)
 	if err != nil {
 		return nil, "", failed("resolve", uri, err)
 	}
 	return FS{}, filepath.ToSlash(abs), nil
 }
+
+// workDirEnv names the folder that relative paths start from, where that is not
+// the process's own: a task of a job runs elsewhere than where the job was
+// submitted, and must find the same files.
+const workDirEnv = "DIVISI_WORKDIR"
 
 func uri(base, name string) string {
 	if strings.HasPrefix(base, scheme) {

@@ -76,7 +76,19 @@ func (a *attempt) try(ctx context.Context) (result *pb.TaskResult, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, closeEnv()) }()
+	env.Log.Info("attempt begins", "task", a.id.String(), "kind", a.spec.Kind, "split", a.spec.GetSplit().GetId(),
+		"partition_lo", a.spec.PartitionLo, "partition_hi", a.spec.PartitionHi)
+	defer func() {
+		switch {
+		case err != nil:
+			env.Log.Error("attempt fails", "err", err)
+		case result == nil:
+			env.Log.Error("attempt panics")
+		default:
+			env.Log.Info("attempt ends", "rows_in", a.rowsIn.Load(), "rows_out", a.rowsOut.Load(), "seconds", time.Since(a.started).Seconds())
+		}
+		err = errors.Join(err, closeEnv())
+	}()
 	if a.spec.Kind != pb.TaskKind_TASK_KIND_RUN {
 		return a.control(env)
 	}

@@ -95,7 +95,7 @@ func TestCSVBadRows(t *testing.T) {
 			t.Errorf("%q: %v, want ErrMalformed at test.file:8", bad, err)
 		}
 		in := filestest.InputOf(data, 0, int64(len(data)))
-		in.OnBad = func(error) error { return nil }
+		in.OnBad = func(files.BadRecord) error { return nil }
 		s, err := r.Open(env, in, schema)
 		if err != nil {
 			t.Fatal(err)

@@ -61,7 +61,7 @@ func NestedTables() []Case {
 }
 
 func tables(schema *arrow.Schema, some string) []Case {
-	b, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(some), array.WithUseNumber())
+	b, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(some))
 	if err != nil {
 		panic(err)
 	}

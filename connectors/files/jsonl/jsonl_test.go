@@ -51,7 +51,7 @@ func TestJSONLInference(t *testing.T) {
 	defer done()
 	in := filestest.InputOf(data, 0, int64(len(data)))
 	bad := 0
-	in.OnBad = func(error) error { bad++; return nil }
+	in.OnBad = func(files.BadRecord) error { bad++; return nil }
 	st, err := r.Open(env, in, s)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestJSONLBadRows(t *testing.T) {
 			t.Errorf("%q: %v, want ErrMalformed at test.file:18", bad, err)
 		}
 		in := filestest.InputOf(data, 0, int64(len(data)))
-		in.OnBad = func(error) error { return nil }
+		in.OnBad = func(files.BadRecord) error { return nil }
 		s, err := r.Open(env, in, schema)
 		if err != nil {
 			t.Fatal(err)

@@ -36,7 +36,7 @@ func TestTSVBadRows(t *testing.T) {
 		}
 		in := filestest.InputOf(data, 0, int64(len(data)))
 		skipped := 0
-		in.OnBad = func(error) error { skipped++; return nil }
+		in.OnBad = func(files.BadRecord) error { skipped++; return nil }
 		s, err := r.Open(env, in, schema)
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/divisi-data/divisi/coordinator"
+)
+
+type coordinatorOptions struct {
+	app    *app
+	config coordinator.Config
+	tether tether
+}
+
+func coordinatorCommand(a *app) *cobra.Command {
+	o := coordinatorOptions{app: a}
+	cmd := &cobra.Command{
+		Use: "coordinator", Short: "Run a coordinator", Args: between(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runCoordinator(cmd.Context(), o) },
+	}
+	cmd.Flags().StringVar(&o.config.Listen, "listen", "127.0.0.1:7070", "address for workers and clients")
+	cmd.Flags().StringVar(&o.config.HTTP, "http", "127.0.0.1:7071", "address of the pages; empty: none")
+	cmd.Flags().StringVar(&o.config.State, "state", "divisi-state", "folder of the journal and of uploaded programs")
+	o.tether.flags(cmd)
+	return cmd
+}
+
+func runCoordinator(ctx context.Context, o coordinatorOptions) error {
+	ctx, stop := signal.NotifyContext(o.tether.hold(ctx), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	o.config.Log = newLog(o.app)
+	c, err := coordinator.Start(ctx, o.config)
+	if err != nil {
+		return err
+	}
+	o.config.Log.Info("coordinator is ready", "listen", c.Addr(), "http", c.HTTPAddr())
+	if err := o.tether.tell(readyLine{Address: c.Addr(), HTTP: c.HTTPAddr()}); err != nil {
+		c.Close()
+		return err
+	}
+	return ended(ctx, c)
+}
+
+// ended waits for a daemon's end; that it was asked to end is no failure.
+func ended(ctx context.Context, d interface {
+	Wait() error
+	Close() error
+}) error {
+	err := d.Wait()
+	cerr := d.Close()
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func newLog(a *app) *slog.Logger {
+	level := slog.LevelInfo
+	if a.debug {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/internal/console"
+)
+
+func explainCommand(a *app) *cobra.Command {
+	o := submitOptions{app: a}
+	format := "text"
+	cmd := &cobra.Command{
+		Use: "explain JOB|BINARY|GO-PACKAGE [-- ARGS...]", Short: "Print the plan of a job", Args: between(1, -1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.take(args)
+			if a.output == "json" {
+				format = "json"
+			}
+			return explain(cmd.Context(), o, format)
+		},
+	}
+	o.flags(cmd)
+	a.output = "table"
+	cmd.Flags().VarP(choice{&a.output, []string{"table", "json"}}, "output", "o", "json: the same as --format json")
+	cmd.Flags().Var(choice{&format, []string{"text", "json", "dot"}}, "format", "form of the plan")
+	return cmd
+}
+
+// explain asks a program for the plan of its job, or the cluster for that of a job
+// that was submitted.
+func explain(ctx context.Context, o submitOptions, format string) error {
+	if _, err := os.Stat(o.target); err == nil || strings.ContainsAny(o.target, `./\`) {
+		b, err := findBinary(ctx, o.app.err, o.target, nil)
+		if err != nil {
+			return err
+		}
+		defer b.remove()
+		text, err := b.call(ctx, o.app.err, slices.Concat([]string{"--explain=" + format}, o.jobFlags(), o.args))
+		if err != nil {
+			return err
+		}
+		_, err = o.app.out.Write(text)
+		return err
+	}
+	c, err := o.app.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	s, err := c.JobWithPlan(ctx, o.target)
+	if err != nil {
+		return err
+	}
+	p, err := plan.Parse(s.Plan)
+	if err != nil {
+		return err
+	}
+	return printPlan(o.app.out, p, format)
+}
+
+func printPlan(w io.Writer, p *plan.Plan, format string) error {
+	switch format {
+	case "json":
+		b, err := p.JSON()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "%s\n", b)
+		return err
+	case "dot":
+		_, err := io.WriteString(w, p.DOT())
+		return err
+	}
+	_, err := io.WriteString(w, console.Plain(p.Text()))
+	return err
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/divisi-data/divisi/internal/client"
+	"github.com/divisi-data/divisi/internal/console"
+)
+
+// submitOptions are what submit and run share.
+type submitOptions struct {
+	app        *app
+	target     string   // binary or Go package
+	args       []string // the job's
+	partitions int
+	memory     console.Size
+	mode       string
+	key        string
+}
+
+func (o *submitOptions) flags(cmd *cobra.Command) {
+	o.app.clusterFlags(cmd)
+	cmd.Flags().IntVar(&o.partitions, "partitions", 0, "partitions of every shuffle that the job does not fix itself (0: chosen)")
+	cmd.Flags().Var(&o.memory, "memory", "budget of each task host, such as 512MiB")
+	o.mode = "fail"
+	cmd.Flags().Var(choice{&o.mode, []string{"fail", "append", "replace"}}, "mode", "what to do when the output exists")
+	cmd.Flags().StringVar(&o.key, "key", "", "idempotency key: a second submission with it is the same job")
+	cmd.Flags().SetInterspersed(false)
+}
+
+// take keeps "--" where it stands: what comes before it is for the engine.
+func (o *submitOptions) take(args []string) {
+	o.target, o.args = args[0], args[1:]
+}
+
+func submitCommand(a *app) *cobra.Command {
+	o := submitOptions{app: a}
+	cmd := &cobra.Command{
+		Use: "submit BINARY|GO-PACKAGE [-- ARGS...]", Short: "Submit a job; prints its id", Args: between(1, -1),
+		Long: "Submit a job to a cluster and print its id, alone, on standard output.\nA Go package is built first (CGO_ENABLED=0 -trimpath), for the platform of the workers.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.take(args)
+			c, err := a.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			id, err := submit(cmd.Context(), c, o)
+			if err != nil {
+				return err
+			}
+			if url := c.Cluster().Http; url != "" {
+				fmt.Fprintf(a.err, "submitted; follow it by \"divisi wait %s\" or at %s/jobs/%s\n", id, pageURL(url), id)
+			}
+			_, err = fmt.Fprintln(a.out, id)
+			return err
+		},
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+func pageURL(http string) string {
+	if http == "" || strings.Contains(http, "://") {
+		return strings.TrimSuffix(http, "/")
+	}
+	return "http://" + http
+}
+
+// submit describes, uploads and submits a job.
+func submit(ctx context.Context, c *client.Client, o submitOptions) (string, error) {
+	b, err := findBinary(ctx, o.app.err, o.target, c.Cluster().Platforms)
+	if err != nil {
+		return "", err
+	}
+	defer b.remove()
+	return b.submit(ctx, c, o.app.err, o.key, slices.Concat(o.jobFlags(), o.args))
+}
+
+// submit asks the program for its job and submits both.
+func (b binary) submit(ctx context.Context, c *client.Client, log io.Writer, key string, args []string) (string, error) {
+	slots := max(1, int(c.Cluster().Slots))
+	text, err := b.call(ctx, log, slices.Concat([]string{"--describe", "--slots", strconv.Itoa(slots)}, args))
+	if err != nil {
+		return "", err
+	}
+	sub, err := client.ParseDescription(text)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w (does its main function call divisi.Main?)", b.here, err)
+	}
+	sub.Binary, sub.Key = b.forCluster, key
+	return c.Submit(ctx, sub)
+}
+
+// jobFlags are the engine's flags for the job binary.
+func (o *submitOptions) jobFlags() []string {
+	flags := []string{"--mode", o.mode}
+	if o.partitions > 0 {
+		flags = append(flags, "--partitions", strconv.Itoa(o.partitions))
+	}
+	if o.memory > 0 {
+		flags = append(flags, "--memory", strconv.FormatInt(int64(o.memory), 10))
+	}
+	return flags
+}
+
+// A binary is a job's program: one that runs here, and one that runs there.
+type binary struct {
+	here, forCluster string
+	tmp              string
+}
+
+func (b binary) remove() {
+	if b.tmp != "" {
+		os.RemoveAll(b.tmp)
+	}
+}
+
+// findBinary finds a job's program, or builds it when target is a Go package.
+func findBinary(ctx context.Context, log io.Writer, target string, platforms []string) (b binary, err error) {
+	own := runtime.GOOS + "/" + runtime.GOARCH
+	if st, err := os.Stat(target); err == nil && st.Mode().IsRegular() {
+		if st.Mode()&0o111 == 0 {
+			return b, console.Exitf(console.Usage, "%s is no program (not executable); a Go package is named by its folder", target)
+		}
+		if len(platforms) > 0 && !slices.Contains(platforms, own) {
+			return b, console.Exitf(console.Usage, "%s runs on %s, the cluster's workers are %s: submit the Go package, it is built for them", target, own, strings.Join(platforms, ", "))
+		}
+		abs, err := filepath.Abs(target)
+		return binary{here: abs, forCluster: abs}, err
+	}
+	if b.tmp, err = os.MkdirTemp("", "divisi-build-"); err != nil {
+		return b, err
+	}
+	defer func() {
+		if err != nil {
+			b.remove()
+		}
+	}()
+	if b.here, err = goBuild(ctx, log, target, filepath.Join(b.tmp, "here"), own); err != nil {
+		return b, err
+	}
+	b.forCluster = b.here
+	if len(platforms) > 0 && !slices.Contains(platforms, own) {
+		b.forCluster, err = goBuild(ctx, log, target, filepath.Join(b.tmp, "there"), platforms[0])
+	}
+	return b, err
+}
+
+func goBuild(ctx context.Context, log io.Writer, pkg, dir, platform string) (string, error) {
+	name := filepath.Base(pkg)
+	if abs, err := filepath.Abs(pkg); err == nil {
+		name = filepath.Base(abs)
+	}
+	out := filepath.Join(dir, name)
+	goos, goarch, _ := strings.Cut(platform, "/")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch)
+	if st, err := os.Stat(pkg); err == nil && st.IsDir() {
+		cmd.Dir = pkg // its module may be another than that of this folder
+		cmd.Args[len(cmd.Args)-1] = "."
+	}
+	text, err := cmd.CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", console.Exitf(console.Usage, "%s is no program, and to build it as a Go package the go command is needed: install Go, or build it elsewhere", pkg)
+	}
+	if err != nil {
+		return "", console.Exitf(console.Usage, "%s is no program, and does not build as a Go package: %w\n%s", pkg, err, bytes.TrimSpace(text))
+	}
+	fmt.Fprintf(log, "built %s for %s\n", pkg, platform)
+	return out, nil
+}
+
+// call runs the program here and returns its standard output. What it says on
+// standard error is the user's to read, and its exit code is ours.
+func (b binary) call(ctx context.Context, stderr io.Writer, args []string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, b.here, args...)
+	cmd.Stderr = stderr
+	text, err := cmd.Output()
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		code := ended.ExitCode()
+		if code < 0 || code > console.CheckFailed {
+			code = console.JobFailed
+		}
+		return nil, console.Exitf(code, "%s %s: %w", filepath.Base(b.here), strings.Join(args, " "), err)
+	}
+	return text, err
+}

@@ -1,0 +1,37 @@
+// Job is the job of the script tests: a word count that can be made to wait, to
+// fail, and to die.
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	divisi "github.com/divisi-data/divisi"
+	df "github.com/divisi-data/divisi/dataflow"
+)
+
+func main() { divisi.Main(count) }
+
+func count(j *df.Job) {
+	gate := j.String("gate", "", "make FILE.waiting, and wait at each line until this FILE is there")
+	fail := j.String("fail", "", "fail at this word")
+	out := j.Arg(1)
+	words := df.FlatMap(df.Read(j, df.Lines(j.Arg(0))), func(line string, emit df.Emit[string]) {
+		for gate != "" {
+			if _, err := os.Stat(gate); err == nil {
+				break
+			}
+			os.WriteFile(gate+".waiting", nil, 0o644)
+			time.Sleep(5 * time.Millisecond)
+		}
+		for w := range strings.FieldsSeq(line) {
+			if fail != "" && w == fail {
+				panic(fmt.Sprintf("the word %q", w))
+			}
+			emit(w)
+		}
+	})
+	df.Write(df.Count(words), df.TSV[df.Pair[string, int64]](out))
+}

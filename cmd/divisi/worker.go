@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/divisi-data/divisi/internal/console"
+	"github.com/divisi-data/divisi/worker"
+)
+
+type workerOptions struct {
+	app    *app
+	config worker.Config
+	memory console.Size
+	tether tether
+}
+
+func workerCommand(a *app) *cobra.Command {
+	o := workerOptions{app: a}
+	cmd := &cobra.Command{
+		Use: "worker", Short: "Run a worker", Args: between(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.config.Slots < 1 {
+				return console.Exitf(console.Usage, "worker: --slots is 1 or more")
+			}
+			return runWorker(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.config.Coordinator, "coordinator", "127.0.0.1:7070", "the coordinator's address")
+	f.StringVar(&o.config.Listen, "listen", "127.0.0.1:0", "address of the exchange, which other workers reach")
+	f.StringVar(&o.config.Dir, "dir", "divisi-worker", "folder for shuffle files, logs and programs")
+	f.StringSliceVar(&o.config.SpillDirs, "spill-dir", nil, "more folders for spill and shuffle files (repeatable)")
+	f.IntVar(&o.config.Slots, "slots", runtime.NumCPU(), "tasks at a time")
+	f.Var(&o.memory, "memory", "budget of each task host, such as 2GiB (default: from the machine's)")
+	f.StringVar(&o.config.Host, "host", "", "the name that locality compares with (default: the machine's)")
+	f.StringVar(&o.config.Rack, "rack", "", "the rack, for locality")
+	f.StringVar(&o.config.ID, "id", "", "the worker's name (default: random, kept in --dir)")
+	o.tether.flags(cmd)
+	return cmd
+}
+
+func runWorker(ctx context.Context, o workerOptions) error {
+	ctx, stop := signal.NotifyContext(o.tether.hold(ctx), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	o.config.Log, o.config.Memory = newLog(o.app), int64(o.memory)
+	w, err := worker.Start(ctx, o.config)
+	if err != nil {
+		return err
+	}
+	o.config.Log.Info("worker is ready", "id", w.ID(), "listen", w.Addr(), "coordinator", o.config.Coordinator)
+	if err := o.tether.tell(readyLine{ID: w.ID(), Address: w.Addr()}); err != nil {
+		w.Close()
+		return err
+	}
+	return ended(ctx, w)
+}

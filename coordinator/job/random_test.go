@@ -1,0 +1,191 @@
+package job
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/divisi-data/divisi/dataflow"
+)
+
+// TestRandomLives leads jobs through random weather: attempts that end well, badly, late
+// or twice, workers that are lost or come back, restarts, a cancel now and then. After
+// every step the machine equals its replay (see history.take). Every life ends, cleaned;
+// a job that succeeded has one winner per task and sums that are theirs alone.
+func TestRandomLives(t *testing.T) {
+	plans := []string{
+		"exchange hash 3 fixed\nexchange hash 2 fixed\nstage split:0 > ex:0\nstage partition:0 > ex:1\nstage partition:1 > sink:0",
+		"exchange broadcast 1\nexchange range 4\nstage split:0 > ex:0 max=2\nstage split:0 whole:0 > ex:1\nstage partition:1 > sink:0\nstage split:1 > sink:1",
+		"exchange forward 0\nexchange hash 2\nstage split:0 > ex:0\nstage forward:0 > ex:1\nstage forward:0 > sink:0\nstage partition:1 > sink:1",
+	}
+	ends := map[State]int{}
+	for seed := range uint64(150) {
+		l := &life{history: history{t: t, epoch: 1}, rng: rand.New(rand.NewPCG(seed, 7)), lost: map[Worker]bool{}}
+		l.spec = Spec{ID: "j", Plan: parsePlan(t, plans[seed%3]), Epoch: 1}
+		l.job = New(l.spec)
+		l.step(Submitted{Slots: 4})
+		for n := 0; !l.job.Over(); n++ {
+			if n > 20_000 {
+				t.Fatalf("seed %d does not end: %+v", seed, l.job.Status(true))
+			}
+			l.weather(n)
+			if t.Failed() {
+				t.Fatalf("seed %d", seed)
+			}
+		}
+		ends[l.job.State()]++
+		if l.job.State() == Succeeded {
+			l.checkSums(seed)
+		}
+	}
+	if ends[Succeeded] < 50 || ends[Canceled] < 3 {
+		t.Errorf("the lives ended %v", ends)
+	}
+	t.Log(ends)
+}
+
+type life struct {
+	history
+	rng  *rand.Rand
+	out  []placement // launched, not reported
+	told []Done      // reported, perhaps not acknowledged
+	lost map[Worker]bool
+	gen  [4]int // incarnations
+}
+
+type placement struct {
+	a Attempt
+	w Worker
+}
+
+func (l *life) worker() Worker {
+	i := l.rng.IntN(len(l.gen))
+	return Worker{fmt.Sprintf("w%d", i), fmt.Sprint(l.gen[i])}
+}
+
+func (l *life) weather(n int) {
+	l.now += 1000
+	// Later lives are calmer, so that they end.
+	calm := n > 300
+	switch k := l.rng.IntN(100); {
+	case k < 45:
+		if len(l.wanted) > 0 {
+			key := l.wanted[l.rng.IntN(len(l.wanted))]
+			w := l.worker()
+			a := Attempt{key, l.job.NextAttempt()}
+			l.wanted = remove(l.wanted, key)
+			l.out = append(l.out, placement{a, w})
+			l.step(Launched{a, w})
+		}
+	case k < 85 || calm:
+		l.end(calm)
+	case k < 88:
+		if len(l.told) > 0 { // a copy of an old report
+			if d := l.told[l.rng.IntN(len(l.told))]; !l.lost[d.Worker] {
+				l.step(d)
+			}
+		}
+	case k < 92:
+		i := l.rng.IntN(len(l.gen))
+		w := Worker{fmt.Sprintf("w%d", i), fmt.Sprint(l.gen[i])}
+		l.gen[i]++
+		l.lost[w] = true
+		l.step(WorkerLost{w, "weather"})
+	case k < 93:
+		if w := l.worker(); l.rng.IntN(2) == 0 {
+			l.step(OutputsLost{l.job.Held()[w], "weather"})
+		}
+	case k < 94:
+		l.restart()
+	case k < 95:
+		if l.rng.IntN(40) == 0 {
+			l.step(Cancel{"weather"})
+		}
+	}
+	// Workers answer the end of a job.
+	switch l.job.phase {
+	case stopping:
+		l.out = nil
+		l.step(Gone{HostsOnly: true})
+	case ending:
+		l.step(Gone{})
+	}
+}
+
+// end reports one attempt.
+func (l *life) end(calm bool) {
+	if len(l.out) == 0 {
+		return
+	}
+	i := l.rng.IntN(len(l.out))
+	p := l.out[i]
+	l.out = append(l.out[:i:i], l.out[i+1:]...)
+	if l.lost[p.w] {
+		return
+	}
+	if !calm && l.rng.IntN(12) == 0 {
+		f := Failure{Attempt: p.a, Worker: p.w, Kind: []dataflow.Kind{dataflow.Transient, dataflow.InputLost, dataflow.OutOfMemory, dataflow.Canceled}[l.rng.IntN(4)], Message: "weather"}
+		if f.Kind == dataflow.InputLost && p.a.Stage > 0 {
+			for _, held := range l.job.Held() {
+				f.Lost = append(f.Lost, held[0])
+				break
+			}
+		}
+		l.step(f)
+		return
+	}
+	r := &Result{RowHash: uint64(p.a.Stage*1000 + p.a.Index), Counters: map[string]int64{"n": 1}, Stats: Stats{RowsIn: 3}}
+	switch {
+	case p.a.Stage == StageSplits:
+		r = &Result{Splits: make([]dataflow.Split, 4)}
+	case p.a.Stage >= 0 && l.spec.Plan.Stages[p.a.Stage].Output.Exchange >= 0:
+		r.Bytes = []int64{1, 1, 1, 1}
+	}
+	d := Done{Attempt: p.a, Worker: p.w, Address: "x", Result: r}
+	l.told = append(l.told, d)
+	l.step(d)
+}
+
+// restart replays, and every worker that is there comes back with what it runs and holds.
+func (l *life) restart() {
+	l.epoch++
+	l.wanted = nil
+	l.job = l.replayed()
+	l.take(l.job.Resume(l.now, l.epoch, 4))
+	for w := range l.job.Held() {
+		if l.lost[w] {
+			l.step(WorkerLost{w, "lost before the restart"})
+		}
+	}
+	for _, p := range l.out {
+		if !l.lost[p.w] {
+			l.step(Adopted{p.a, p.w})
+		}
+	}
+}
+
+func (l *life) checkSums(seed uint64) {
+	st := l.job.Status(false)
+	if st.Counters["n"] != st.Tasks || st.Stats.RowsIn != 3*st.Tasks {
+		l.t.Errorf("seed %d: %d tasks, counters %v, %d rows", seed, st.Tasks, st.Counters, st.Stats.RowsIn)
+	}
+	numbers := map[Attempt]bool{}
+	for _, r := range l.records {
+		if w, ok := r.(TaskWon); ok {
+			if numbers[w.Attempt] {
+				l.t.Errorf("seed %d: %s won twice", seed, w.Attempt)
+			}
+			numbers[w.Attempt] = true
+		}
+	}
+}
+
+func remove(keys []Key, k Key) []Key {
+	out := make([]Key, 0, len(keys))
+	for _, o := range keys {
+		if o != k {
+			out = append(out, o)
+		}
+	}
+	return out
+}

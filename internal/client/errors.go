@@ -1,0 +1,72 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Errors that callers test for with errors.Is.
+var (
+	ErrNotFound   = errors.New("not found")
+	ErrNotAllowed = errors.New("not allowed")
+)
+
+// An Unreachable says that no coordinator answers at an address.
+type Unreachable struct {
+	Addr string
+	Err  error
+}
+
+func (e *Unreachable) Error() string {
+	return fmt.Sprintf("cluster %s cannot be reached: %v (is the coordinator running there? "+
+		"\"divisi up\" starts a local cluster; --cluster or DIVISI_CLUSTER name another)", e.Addr, e.Err)
+}
+
+func (e *Unreachable) Unwrap() error { return e.Err }
+
+// A VersionSkew says that client and coordinator speak different protocols.
+type VersionSkew struct {
+	Addr       string
+	Have, Want int32  // protocol versions: the client's, the coordinator's
+	Version    string // the coordinator's release
+}
+
+func (e *VersionSkew) Error() string {
+	return fmt.Sprintf("cluster %s speaks protocol %d (release %s), this program speaks %d: "+
+		"build it against the cluster's release, or upgrade the cluster", e.Addr, e.Want, e.Version, e.Have)
+}
+
+// translate turns an RPC's error into one of this package's, with the words of the
+// coordinator and without the words of gRPC.
+func (c *Client) translate(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	st, ok := status.FromError(err)
+	if !ok {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	text := errors.New(st.Message())
+	switch st.Code() {
+	case codes.Unavailable:
+		return &Unreachable{Addr: c.addr, Err: text}
+	case codes.Unimplemented:
+		return &Unreachable{Addr: c.addr, Err: fmt.Errorf("no divisi coordinator of this release answers there: %w", text)}
+	case codes.DeadlineExceeded:
+		if op == "hello" {
+			return &Unreachable{Addr: c.addr, Err: fmt.Errorf("no answer within %v", DialTimeout)}
+		}
+		return fmt.Errorf("%s: %w", op, context.DeadlineExceeded)
+	case codes.Canceled:
+		return fmt.Errorf("%s: %w", op, context.Canceled)
+	case codes.NotFound:
+		return fmt.Errorf("%s: %w: %w", op, ErrNotFound, text)
+	case codes.PermissionDenied, codes.Unauthenticated:
+		return fmt.Errorf("%s: %w: %w", op, ErrNotAllowed, text)
+	}
+	return fmt.Errorf("%s: %w", op, text)
+}

@@ -1,0 +1,94 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/divisi-data/divisi/proto/divisipb"
+)
+
+// Ended reports whether a state is final.
+func Ended(s pb.JobState) bool {
+	return s == pb.JobState_JOB_STATE_SUCCEEDED || s == pb.JobState_JOB_STATE_FAILED || s == pb.JobState_JOB_STATE_CANCELED
+}
+
+// Watch yields a job's status, now and on every change, until the final one, which
+// comes when nothing of the job is left on the workers. A coordinator that goes
+// away is waited for, up to a minute, since a restarted one goes on with the job.
+// An error ends the sequence.
+func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*pb.JobStatus, error] {
+	return func(yield func(*pb.JobStatus, error) bool) {
+		for {
+			heard, final := false, false
+			_, err := retry(ctx, c, func() (*pb.JobStatus, error) {
+				s, err := c.rpc.WatchJob(ctx, &pb.WatchJobRequest{Job: id})
+				for err == nil {
+					var st *pb.JobStatus
+					if st, err = s.Recv(); err != nil {
+						break
+					}
+					heard, final = true, Ended(st.State)
+					if !yield(st, nil) {
+						return st, errStopped
+					}
+				}
+				if err == io.EOF && final || heard && status.Code(err) == codes.Unavailable {
+					return nil, nil // ended, or gone after it spoke: the patience begins anew
+				}
+				if err == io.EOF {
+					return nil, status.Error(codes.Unavailable, "the coordinator closed the stream before the job's end")
+				}
+				return nil, err
+			})
+			switch {
+			case errors.Is(err, errStopped), err == nil && final:
+				return
+			case err != nil:
+				if ctx.Err() != nil {
+					err = ctx.Err()
+				}
+				yield(nil, c.translate("watch "+id, err))
+				return
+			}
+		}
+	}
+}
+
+var errStopped = errors.New("stopped")
+
+// Wait is Watch's last status.
+func (c *Client) Wait(ctx context.Context, id string) (*pb.JobStatus, error) {
+	var last *pb.JobStatus
+	for st, err := range c.Watch(ctx, id) {
+		if err != nil {
+			return last, err
+		}
+		last = st
+	}
+	return last, nil
+}
+
+// retry calls f again while the coordinator is away, up to c.away. Calls must be
+// safe to repeat.
+func retry[T any](ctx context.Context, c *Client, f func() (T, error)) (T, error) {
+	delay := 50 * time.Millisecond
+	begin := time.Now()
+	for {
+		r, err := f()
+		if status.Code(err) != codes.Unavailable || time.Since(begin) > c.away {
+			return r, err
+		}
+		select {
+		case <-ctx.Done():
+			return r, err
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, time.Second)
+	}
+}

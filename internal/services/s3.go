@@ -1,0 +1,109 @@
+package services
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// Pinned servers. versitygw is the default: it lists open uploads by prefix and is
+// small. MinIO is the second opinion: it alone has a flat key space, where "a" and
+// "a/b" are both objects.
+const (
+	versitygwVersion = "v1.8.0"
+	minioVersion     = "v0.0.0-20260212201848-7aac2a2c5b7c"
+)
+
+// An S3Server is a running S3 server with one empty bucket.
+type S3Server struct {
+	Name      string // of the program
+	Endpoint  string // http://127.0.0.1:port
+	Bucket    string
+	Region    string
+	AccessKey string
+	SecretKey string
+}
+
+// S3 starts the default S3 server for the length of a test.
+func S3(t testing.TB) S3Server {
+	t.Helper()
+	notShort(t)
+	binary, err := goInstall(t.Context(), "github.com/versity/versitygw/cmd/versitygw", versitygwVersion, "versitygw")
+	unless(t, err)
+	return runS3(t, "versitygw", func(s S3Server, address, dir string) (env, args []string) {
+		// Metadata lies beside the objects, so that a file system without extended
+		// attributes will do.
+		objects, metadata := filepath.Join(dir, "objects"), filepath.Join(dir, "metadata")
+		return []string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey},
+			[]string{binary, "--port", address, "--quiet", "--keep-alive", "posix", "--sidecar", metadata, objects}
+	})
+}
+
+// MinIO starts a MinIO server for the length of a test. Its build takes minutes,
+// so the test is skipped where it is not in the cache and not asked for.
+func MinIO(t testing.TB) S3Server {
+	t.Helper()
+	notShort(t)
+	if !all() && !inCache(goFolder("minio", minioVersion)) {
+		t.Skip("SKIPPED: MinIO is not installed and its build takes some six minutes; `make services` (DIVISI_SERVICES=all) installs it, and from then on this test always runs")
+	}
+	binary, err := goInstall(t.Context(), "github.com/minio/minio", minioVersion, "minio")
+	unless(t, err)
+	return runS3(t, "minio", func(s S3Server, address, dir string) (env, args []string) {
+		return []string{"MINIO_ROOT_USER=" + s.AccessKey, "MINIO_ROOT_PASSWORD=" + s.SecretKey,
+				"MINIO_BROWSER=off", "MINIO_UPDATE=off", "MINIO_CI_CD=1", "HOME=" + dir},
+			[]string{binary, "server", "--quiet", "--address", address, filepath.Join(dir, "objects")}
+	})
+}
+
+// runS3 starts a server that was installed. From here on everything that goes
+// wrong is a failure: there is no reason why it should.
+func runS3(t testing.TB, name string, command func(s S3Server, address, dir string) (env, args []string)) S3Server {
+	t.Helper()
+	dir := t.TempDir()
+	for _, sub := range []string{"objects", "metadata"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var last error
+	for range 3 { // another process may take the port first
+		port, err := freePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := "127.0.0.1:" + strconv.Itoa(port)
+		s := S3Server{Name: name, Endpoint: "http://" + address, Bucket: "divisi", Region: "us-east-1",
+			AccessKey: "tester", SecretKey: "tester-secret-key"}
+		env, args := command(s, address, dir)
+		p, err := start(t, dir, env, args[0], args[1:]...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last = p.ready(t.Context(), s.makeBucket); last == nil {
+			return s
+		}
+	}
+	t.Fatal(last)
+	return S3Server{}
+}
+
+// makeBucket makes the bucket, writes an object into it and removes it again.
+func (s S3Server) makeBucket(ctx context.Context) error {
+	if err := s.do(ctx, http.MethodGet, "/"+s.Bucket, ""); err != nil {
+		if err := s.do(ctx, http.MethodPut, "/"+s.Bucket, ""); err != nil {
+			return err
+		}
+	}
+	name := "/" + s.Bucket + "/ready"
+	for _, step := range []struct{ method, body string }{{http.MethodPut, "ready"}, {http.MethodGet, ""}, {http.MethodDelete, ""}} {
+		if err := s.do(ctx, step.method, name, step.body); err != nil {
+			return fmt.Errorf("%s of the first object: %w", step.method, err)
+		}
+	}
+	return nil
+}

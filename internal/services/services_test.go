@@ -1,0 +1,91 @@
+package services
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
+)
+
+func TestServers(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		start func(testing.TB) S3Server
+	}{{"versitygw", S3}, {"minio", MinIO}} {
+		t.Run(c.name, func(t *testing.T) {
+			defer goleak.VerifyNone(t, goleak.IgnoreCurrent()) // once the subtest has stopped them
+			var a, b S3Server
+			t.Run("two", func(t *testing.T) {
+				a, b = c.start(t), c.start(t)
+				if err := a.do(t.Context(), "PUT", "/divisi/x", "x"); err != nil {
+					t.Fatal(err)
+				}
+				if err := a.do(t.Context(), "GET", "/divisi/x", ""); err != nil {
+					t.Error(err)
+				}
+				if err := b.do(t.Context(), "GET", "/divisi/x", ""); err == nil {
+					t.Error("two servers share their objects")
+				}
+				wrong := a
+				wrong.SecretKey = "wrong"
+				if err := wrong.do(t.Context(), "GET", "/divisi/x", ""); err == nil {
+					t.Error("the server takes a wrong secret")
+				}
+			})
+			for _, s := range []S3Server{a, b} {
+				if err := s.do(t.Context(), "GET", "/divisi/x", ""); !errors.Is(err, syscall.ECONNREFUSED) && s.Name != "" {
+					t.Errorf("after its test: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestNotReady(t *testing.T) {
+	p, err := start(t, t.TempDir(), nil, "sh", "-c", "echo this is why; exit 3")
+	if err != nil {
+		t.Skip(err)
+	}
+	err = p.ready(t.Context(), func(context.Context) error { return errors.New("no") })
+	if err == nil || !strings.Contains(err.Error(), "this is why") || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestInstalled(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("DIVISI_SERVICES_CACHE", dir)
+	if _, err := installed(t.Context(), "go/x-1", func(_ context.Context, into string) error {
+		return errors.Join(os.WriteFile(filepath.Join(into, "half"), nil, 0o666), errors.New("broken"))
+	}); err == nil || inCache("go/x-1") {
+		t.Fatalf("a failed installation stays: %v", err)
+	}
+	var fills atomic.Int32
+	var g errgroup.Group
+	for range 8 {
+		g.Go(func() error {
+			got, err := installed(t.Context(), "go/x-1", func(_ context.Context, into string) error {
+				fills.Add(1)
+				return os.WriteFile(filepath.Join(into, "whole"), nil, 0o666)
+			})
+			if err == nil && got != filepath.Join(dir, "go", "x-1") {
+				err = errors.New("wrong folder " + got)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "go", "x-1", "*"))
+	if err != nil || fills.Load() != 1 || len(files) != 1 || filepath.Base(files[0]) != "whole" {
+		t.Errorf("filled %d times: %q, %v", fills.Load(), files, err)
+	}
+}

@@ -1,0 +1,88 @@
+package divisi
+
+import (
+	"context"
+	"io"
+	"runtime"
+
+	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/internal/client"
+	"github.com/divisi-data/divisi/internal/console"
+)
+
+// A Summary is what a job did.
+type Summary = console.Summary
+
+// An Option changes how Run runs a job.
+type Option func(*runOptions)
+
+type runOptions struct {
+	name     string
+	slots    int
+	memory   int64
+	tmp      []string
+	plan     plan.Options
+	progress io.Writer
+}
+
+// Name is what the job is called; without it, what its build function is.
+func Name(name string) Option { return func(o *runOptions) { o.name = name } }
+
+// Parallelism is how many tasks run at a time; without it, the number of cores.
+func Parallelism(n int) Option { return func(o *runOptions) { o.slots = max(n, 1) } }
+
+// Partitions is the number of partitions of every shuffle that the job does not
+// fix itself; without it, or 0, it is chosen.
+func Partitions(n int) Option { return func(o *runOptions) { o.plan.Partitions = n } }
+
+// Memory is the budget in bytes; without it, a share of what the machine has.
+func Memory(bytes int64) Option { return func(o *runOptions) { o.memory = bytes } }
+
+// Mode says what to do when an output exists; without it the job fails.
+func Mode(m dataflow.Mode) Option { return func(o *runOptions) { o.plan.Mode = m } }
+
+// TempDir adds a folder for spill and shuffle files; without it, the system's.
+func TempDir(dir string) Option { return func(o *runOptions) { o.tmp = append(o.tmp, dir) } }
+
+// Check asserts in every task what the plan promises of the order of rows. It
+// costs time; it is for tests.
+func Check() Option { return func(o *runOptions) { o.plan.Check = true } }
+
+// Progress writes a line to w whenever the job's state changes; without it
+// nothing is written.
+func Progress(w io.Writer) Option { return func(o *runOptions) { o.progress = w } }
+
+// Run runs a job in this process, over the same code path as on a cluster, and
+// returns when all of it has ended and its temporary files are gone. Cancelling
+// ctx cancels the job. The error says why the job did not succeed; the summary is
+// that of the job if it was begun.
+func Run(ctx context.Context, build func(*dataflow.Job), args []string, opts ...Option) (Summary, error) {
+	o := runOptions{name: jobName(build), slots: runtime.GOMAXPROCS(0), plan: plan.Options{Mode: dataflow.Fail}}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	o.plan.Slots = o.slots
+	mode := console.ProgressNone
+	if o.progress != nil {
+		mode = console.ProgressPlain
+	}
+	progress, err := console.NewProgress(o.progress, mode)
+	if err != nil {
+		return Summary{}, err
+	}
+	b, err := buildJob(o.name, build, args, o.plan, o.memory)
+	if err != nil {
+		return Summary{}, err
+	}
+	l, err := startLocal(ctx, build, localConfig{slots: o.slots, memory: o.memory, tmp: o.tmp})
+	if err != nil {
+		return Summary{}, err
+	}
+	defer l.close()
+	st, err := submit(ctx, l.client, b.sub, progress)
+	if st == nil || !client.Ended(st.State) {
+		return Summary{}, err
+	}
+	return console.Summarize(st), console.Outcome(st)
+}

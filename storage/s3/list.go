@@ -1,0 +1,233 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/divisi-data/divisi/storage"
+	"github.com/minio/minio-go/v7"
+)
+
+func infoOf(o minio.ObjectInfo) storage.Info {
+	return storage.Info{Name: o.Key, Size: o.Size, ModTime: o.LastModified, ETag: o.ETag}
+}
+
+func byKey(a, b minio.ObjectInfo) int { return strings.Compare(a.Key, b.Key) }
+
+// shown reports whether a listed key is an object for readers: no mark, and no
+// empty stand-in for a folder.
+func shown(o minio.ObjectInfo) (bool, error) {
+	switch {
+	case reserved(o.Key):
+		return false, nil
+	case !strings.HasSuffix(o.Key, "/"):
+		return true, nil
+	case o.Size > 0:
+		return false, fmt.Errorf("the key %q ends in a slash and holds %d bytes, which no name leads to: rename it", o.Key, o.Size)
+	}
+	return false, nil
+}
+
+// page asks for the keys after a key, in order, marks and stand-ins included. more
+// reports that there may be others.
+func (f *FS) page(ctx context.Context, prefix, after string) (keys []minio.ObjectInfo, more bool, err error) {
+	err = f.listing(ctx, prefix, after, true, func(o minio.ObjectInfo) error {
+		if o.Key <= after || len(keys) > 0 && o.Key <= keys[len(keys)-1].Key {
+			return &fault{text: fmt.Sprintf("the server lists %q out of order", o.Key)}
+		}
+		keys = append(keys, o)
+		if len(keys) >= f.set.page {
+			return errEnough
+		}
+		return nil
+	}, func() { keys = nil })
+	return keys, len(keys) >= f.set.page, err
+}
+
+// folderPage asks for the keys and folders (whose names end in a slash) directly
+// below prefix that come after a name.
+func (f *FS) folderPage(ctx context.Context, prefix, after string) (entries []minio.ObjectInfo, more bool, err error) {
+	// A page of an answer has its keys first and its folders behind them, and where
+	// pages begin cannot be seen. But none has more entries than were asked for: what
+	// came before the last page.
+	err = f.listing(ctx, prefix, after, false, func(o minio.ObjectInfo) error {
+		if o.Key <= after {
+			return nil // the folder that the listing goes on after
+		}
+		entries = append(entries, o)
+		if len(entries) >= 2*f.set.page {
+			return errEnough
+		}
+		return nil
+	}, func() { entries = nil })
+	if err != nil {
+		return nil, false, err
+	}
+	more = len(entries) >= 2*f.set.page
+	if !more {
+		slices.SortFunc(entries, byKey)
+		return entries, false, nil
+	}
+	last := slices.MaxFunc(entries[:len(entries)-f.set.page], byKey)
+	slices.SortFunc(entries, byKey)
+	i, _ := slices.BinarySearchFunc(entries, last, byKey)
+	return entries[:i+1], true, nil
+}
+
+// errEnough ends a listing early, and well.
+var errEnough = errors.New("enough")
+
+// listing passes what is listed to take; again is called before each attempt.
+func (f *FS) listing(ctx context.Context, prefix, after string, recursive bool, take func(minio.ObjectInfo) error, again func()) error {
+	owner := false
+	return f.try(ctx, "list", prefix, func(c call) error {
+		again()
+		ctx, cancel := context.WithCancel(c.ctx)
+		defer cancel()
+		for o := range f.core.ListObjectsIter(ctx, f.bucket, minio.ListObjectsOptions{
+			Prefix: prefix, StartAfter: after, Recursive: recursive, MaxKeys: f.set.page, FetchOwner: &owner,
+		}) {
+			if o.Err != nil {
+				return o.Err
+			}
+			c.moved()
+			if err := take(o); errors.Is(err, errEnough) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+		}
+		return ctx.Err() // a listing that is cancelled just ends
+	})
+}
+
+// List yields the objects at or below prefix, in order. Long listings are made in
+// parallel.
+func (f *FS) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
+	return func(yield func(storage.Info, error) bool) {
+		name := clean(prefix)
+		if err := ctx.Err(); err != nil {
+			yield(storage.Info{}, f.failed("list", name, err))
+			return
+		}
+		if reserved(name) {
+			return
+		}
+		if name != "" && name == prefix {
+			o, err := f.head(ctx, "list", name)
+			if err != nil && !errors.Is(err, storage.ErrNotExist) {
+				yield(storage.Info{}, err)
+				return
+			}
+			if err == nil && !yield(infoOf(o), nil) {
+				return
+			}
+		}
+		for keys, err := range f.all(ctx, folderPrefix(name)) {
+			if err != nil {
+				yield(storage.Info{}, err)
+				return
+			}
+			for _, o := range keys {
+				ok, err := shown(o)
+				if err != nil {
+					yield(storage.Info{}, f.failed("list", name, err))
+					return
+				}
+				if cerr := ctx.Err(); cerr != nil {
+					yield(storage.Info{}, f.failed("list", name, cerr))
+					return
+				}
+				if ok && !yield(infoOf(o), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// ListFolder yields the objects and folders directly in a folder.
+func (f *FS) ListFolder(ctx context.Context, folder string) iter.Seq2[storage.Info, error] {
+	return func(yield func(storage.Info, error) bool) {
+		prefix, after := folderPrefix(clean(folder)), ""
+		for more := !reserved(folder); more; {
+			var entries []minio.ObjectInfo
+			var err error
+			entries, more, err = f.folderPage(ctx, prefix, after)
+			if err != nil {
+				yield(storage.Info{}, err)
+				return
+			}
+			for _, o := range entries {
+				after = o.Key
+				if o.Key == prefix || reserved(o.Key) {
+					continue // the folder's own stand-in
+				}
+				info := infoOf(o)
+				if name, ok := strings.CutSuffix(o.Key, "/"); ok {
+					info = storage.Info{Name: name, Dir: true}
+				}
+				if !yield(info, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// head describes an object.
+func (f *FS) head(ctx context.Context, op, name string) (o minio.ObjectInfo, err error) {
+	if reserved(name) {
+		return o, f.failed(op, name, &fault{is: storage.ErrNotExist, text: "the name is kept for attempts"})
+	}
+	err = f.try(ctx, op, name, func(c call) error {
+		o, err = f.core.StatObject(c.ctx, f.bucket, name, minio.StatObjectOptions{})
+		return err
+	})
+	o.Key = name
+	return o, err
+}
+
+// Stat describes an object, or a folder that holds something.
+func (f *FS) Stat(ctx context.Context, name string) (storage.Info, error) {
+	name = clean(name)
+	if name != "" {
+		o, err := f.head(ctx, "stat", name)
+		if err == nil {
+			return infoOf(o), nil
+		}
+		if !errors.Is(err, storage.ErrNotExist) {
+			return storage.Info{}, err
+		}
+	}
+	is, err := f.isFolder(ctx, name)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	if !is && name != "" {
+		return storage.Info{}, f.failed("stat", name, storage.ErrNotExist)
+	}
+	return storage.Info{Name: name, Dir: true}, nil
+}
+
+// isFolder reports whether a folder holds something, if only its own stand-in.
+func (f *FS) isFolder(ctx context.Context, name string) (bool, error) {
+	if reserved(name) {
+		return false, nil
+	}
+	for keys, err := range f.all(ctx, folderPrefix(name)) {
+		if err != nil {
+			return false, err
+		}
+		for _, o := range keys {
+			if !reserved(o.Key) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
