@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/expr"
 )
 
 // A Format knows how records lie in a file. It is registered once, from init.
@@ -30,6 +31,9 @@ type ReadOptions struct {
 	Options json.RawMessage
 	Schema  *arrow.Schema // nil: fixed by the format, or inferred
 	Columns []string      // projection, in order; empty: all
+	// Predicate is a condition that rows must fulfil to be of interest: a format may
+	// leave others out, where that saves reading them. None: all are.
+	Predicate expr.Expr
 }
 
 // A Reader reads files of one format under fixed options. It is immutable.

@@ -54,7 +54,7 @@ func NewSource(a SourceArgs) (dataflow.Source, error) {
 			return fail("schema: %w", err)
 		}
 	}
-	if s.reader, err = f.Reader(ReadOptions{Options: a.Options, Schema: s.given, Columns: a.Columns}); err != nil {
+	if s.reader, err = f.Reader(ReadOptions{Options: a.Options, Schema: s.given, Columns: a.Columns, Predicate: a.Predicate}); err != nil {
 		return nil, err
 	}
 	if a.Policy.Bad == onlyBad {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/expr"
 )
 
 // stream reads the row groups of a range, each column in the calling goroutine.
@@ -22,6 +23,7 @@ type stream struct {
 	in     *files.Input
 	env    *dataflow.Env
 	schema *arrow.Schema
+	where  expr.Expr    // rows that do not fulfil it may be left out
 	fields []int        // of the file, in the schema's order
 	leaves map[int]bool // the file's columns below them
 
@@ -66,6 +68,11 @@ func (s *stream) plan() (err error) {
 		}
 		at = min(at, s.in.Size-1)
 		if at >= s.in.Offset && at < s.in.End() && rg.NumRows() > 0 {
+			if !s.mayHold(rg) {
+				s.env.Counters.Get("parquet.row_groups_skipped").Inc()
+				row += rg.NumRows()
+				continue
+			}
 			s.groups = append(s.groups, group{g, row, rg.NumRows(), max(0, rg.TotalByteSize())})
 			s.total += rg.NumRows()
 		}
