@@ -59,7 +59,19 @@ func (p *place) topic(t *testing.T, partitions int32, settings ...string) string
 	if _, err := p.admin.CreateTopic(t.Context(), partitions, -1, configs, name); err != nil {
 		t.Fatal(err)
 	}
-	return name
+	// Brokers learn of a topic one after the other, and of who leads it after that.
+	for {
+		l, err := p.admin.ListEndOffsets(t.Context(), name)
+		if err == nil {
+			err = l.Error()
+		}
+		if err == nil && len(l[name]) == int(partitions) {
+			return name
+		}
+		if t.Context().Err() != nil {
+			t.Fatalf("topic %s has no leaders: %v", name, err)
+		}
+	}
 }
 
 func (p *place) uri(topic string, query ...string) string {

@@ -20,6 +20,7 @@ import (
 
 // TestBrokers has three brokers, of which one at a time dies, hangs, or comes back.
 func TestBrokers(t *testing.T) {
+	services.Deaths(t)
 	p := startKafka(t, services.KafkaOptions{Brokers: 3})
 	for _, test := range []struct {
 		name string
