@@ -400,7 +400,7 @@ func (s *state) failure(w *workerState, f *divisipb.TaskFailure) {
 	}
 	if f.GetCorrupt() {
 		s.counts.corrupt++
-		s.log.Warn("shuffle blocks are damaged", "job", js.id, "read by", fromTaskID(f.GetId()), "what", f.GetMessage())
+		s.log.Warn("shuffle blocks are damaged", "job", js.id, "reader", fromTaskID(f.GetId()), "what", f.GetMessage())
 	}
 	e := fromFailure(f)
 	e.Worker = w.who()
