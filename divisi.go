@@ -71,7 +71,7 @@ func run(build func(*dataflow.Job), args []string, stdout, stderr io.Writer) err
 		slots = runtime.GOMAXPROCS(0)
 	}
 	if f.cluster != "" {
-		if c, err = client.Dial(ctx, f.cluster); err != nil {
+		if c, err = client.DialPatiently(ctx, f.cluster); err != nil {
 			return err
 		}
 		defer c.Close()

@@ -59,6 +59,7 @@ type state struct {
 	expected map[job.Worker]*divisipb.WorkerJoined
 	hopeful  job.Instant // until when they are waited for
 	holding  bool
+	ticked   job.Instant // the last tick
 
 	delayed []delayed // wants that are not due yet
 
@@ -92,6 +93,7 @@ type delayed struct {
 type counts struct {
 	submitted, succeeded, failed, canceled int64
 	attempts, won, failures, lostWorkers   int64
+	corrupt                                int64
 	near, rack, far                        int64
 	records                                int64
 }

@@ -28,7 +28,9 @@ var policy = []struct{ pkg, may string }{
 	{"internal/version", ""},
 	{"internal/mutant", ""},
 	{"internal/archtest", ""},
-	{"internal/services", ""}, // real servers for tests
+	{"internal/services", ""},   // real servers for tests
+	{"internal/faultproxy", ""}, // a bad network for tests
+	{"internal/chaos", "internal/faultproxy"},
 
 	// Floor 1: batches, and bytes.
 	{"dataflow", "dataflow/expr"},
