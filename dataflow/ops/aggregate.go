@@ -129,7 +129,7 @@ func (a *aggregate) Open(env *dataflow.Env, in ...dataflow.Stream) (dataflow.Str
 // A partial aggregate holds so many groups, which stay in the cache; when rows are
 // fewer than half again as many, grouping is not worth it for a while.
 const (
-	partialGroups = 1 << 16
+	partialGroups = 1 << 14
 	skippedRows   = 16 * partialGroups
 )
 
