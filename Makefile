@@ -7,7 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         = github.com/bufbuild/buf/cmd/buf@v1.75.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race services fuzz bench generate clean
+.PHONY: help build check test race services sim mutants fuzz bench generate clean
 
 help:
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,7 +29,14 @@ race: ## all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
 
 services: ## the suites on real servers, which it installs (the first time takes minutes)
-	DIVISI_SERVICES=all $(GO) test -timeout 40m ./internal/services ./storage/s3
+	DIVISI_SERVICES=all $(GO) test -timeout 40m ./internal/services ./storage/s3 ./storage/hdfs ./connectors/kafka
+
+SEEDS ?= 10000
+sim: ## SEEDS=N random schedules of a simulated cluster; SEED=K repeats one and prints its history
+	$(GO) test ./internal/sim -run TestSchedules -count 1 -timeout 0 -v $(if $(SEED),-seed $(SEED),-seeds $(SEEDS))
+
+mutants: ## defects put into the protocol, each to be found by the simulator within 1,000 schedules
+	$(GO) test -tags mutants ./internal/sim -run TestMutants -count 1 -timeout 0 -v
 
 FUZZ_SECONDS = $(if $(filter command line,$(origin SECONDS)),$(SECONDS),10)
 fuzz: ## every fuzz target for SECONDS=N seconds each

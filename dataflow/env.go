@@ -42,6 +42,9 @@ type Env struct {
 	Output Output
 	// Check turns on assertions of what the plan promises (order, partitioning).
 	Check bool
+	// Share is which part of all keys the attempt has, where its input was partitioned
+	// by hash; Of is 0 where it was not.
+	Share Share
 }
 
 // Output says which share of a sink an attempt writes.
@@ -49,6 +52,9 @@ type Output struct {
 	Commit Commit
 	Part   int // number of the part, unique in the job's sink: part-00007
 }
+
+// Share is the partitions Lo up to and without Hi, of so many.
+type Share struct{ Lo, Hi, Of int }
 
 // Temp makes spill files. They belong to the attempt and are removed with it.
 type Temp interface {

@@ -69,5 +69,8 @@ func Union[T any](first Dataset[T], more ...Dataset[T]) Dataset[T] {
 func Cached[T any](d Dataset[T]) Dataset[T] {
 	n := &Node{Kind: CacheNode, Name: "Cached", In: []*Node{d.node}, Schema: d.node.Schema}
 	keepPlace(n, d.node)
+	if len(n.PartitionedBy) > 0 { // kept by partition: a reader gets several runs of each
+		n.SortedBy, n.Ordered = nil, false
+	}
 	return then(d.j, n, d.codec)
 }

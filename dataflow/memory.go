@@ -14,6 +14,9 @@ type Memory struct {
 	parent *Memory
 	limit  int64 // 0: only the ancestors' limits hold
 
+	own  int64   // of a borrower: what it need not borrow
+	pool *Memory // of a borrower: where it borrows the rest
+
 	mu         sync.Mutex
 	used, peak int64
 }
@@ -26,23 +29,59 @@ func (m *Memory) Child(name string, limit int64) *Memory {
 	return &Memory{name: name, parent: m, limit: limit}
 }
 
+// Borrower is a reservation below m that may hold own bytes whatever its siblings
+// do, and more as far as pool, which they share, has them.
+func (m *Memory) Borrower(name string, own int64, pool *Memory) *Memory {
+	return &Memory{name: name, parent: m, own: own, pool: pool}
+}
+
 // TryReserve takes n bytes, or nothing and false.
 func (m *Memory) TryReserve(n int64) bool {
+	if !m.take(n) {
+		return false
+	}
+	if m.parent != nil && !m.parent.TryReserve(n) {
+		m.giveBack(n)
+		return false
+	}
+	return true
+}
+
+// take counts n bytes here, and what of them is borrowed in the pool.
+func (m *Memory) take(n int64) bool {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.limit > 0 && m.used+n > m.limit {
-		m.mu.Unlock()
+		return false
+	}
+	if more := m.borrowed(m.used+n) - m.borrowed(m.used); more > 0 && !m.pool.TryReserve(more) {
 		return false
 	}
 	m.used += n
 	m.peak = max(m.peak, m.used)
-	m.mu.Unlock()
-	if m.parent != nil && !m.parent.TryReserve(n) {
-		m.mu.Lock()
-		m.used -= n
-		m.mu.Unlock()
+	return true
+}
+
+// giveBack is the opposite of take; false when there is not so much.
+func (m *Memory) giveBack(n int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n > m.used {
 		return false
 	}
+	if less := m.borrowed(m.used) - m.borrowed(m.used-n); less > 0 {
+		m.pool.Release(less)
+	}
+	m.used -= n
 	return true
+}
+
+// borrowed is what of used bytes is the pool's.
+func (m *Memory) borrowed(used int64) int64 {
+	if m.pool == nil {
+		return 0
+	}
+	return max(used-m.own, 0)
 }
 
 // Reserve is for what cannot be spilled: it fails with an error that wraps
@@ -56,20 +95,16 @@ func (m *Memory) Reserve(n int64) error {
 		top = top.parent
 	}
 	return &Error{Op: "memory", Path: m.name, Kind: OutOfMemory,
-		Err: fmt.Errorf("%w: asked for %d bytes, holds %d of %d, %s holds %d of %d", ErrOutOfMemory, n, m.Used(), m.limit, top.name, top.Used(), top.limit),
+		Err: fmt.Errorf("%w: asked for %d bytes, holds %d of %d, %s holds %d of %d", ErrOutOfMemory, n, m.Used(), m.Limit(), top.name, top.Used(), top.limit),
 		Try: "give the task host more with --memory, or use more partitions"}
 }
 
 // Release gives n bytes back.
 func (m *Memory) Release(n int64) {
 	for r := m; r != nil; r = r.parent {
-		r.mu.Lock()
-		r.used -= n
-		if r.used < 0 {
-			r.mu.Unlock()
+		if !r.giveBack(n) {
 			panic("dataflow: memory " + r.name + " released more than it reserved")
 		}
-		r.mu.Unlock()
 	}
 }
 
@@ -83,8 +118,12 @@ func (m *Memory) Peak() int64 { m.mu.Lock(); defer m.mu.Unlock(); return m.peak 
 func (m *Memory) Limit() int64 {
 	var l int64
 	for r := m; r != nil; r = r.parent {
-		if r.limit > 0 && (l == 0 || r.limit < l) {
-			l = r.limit
+		limit := r.limit
+		if r.pool != nil && r.pool.limit > 0 {
+			limit = r.own + r.pool.limit
+		}
+		if limit > 0 && (l == 0 || limit < l) {
+			l = limit
 		}
 	}
 	return l

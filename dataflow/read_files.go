@@ -35,10 +35,18 @@ type filePolicy struct {
 	Max int64  `json:"max,omitempty"`
 }
 
-// topicArgs are the arguments of source and sink of kind "kafka".
-type topicArgs struct {
-	URI string `json:"uri"`
+// topicSourceArgs are the arguments of the source of kind "kafka".
+type topicSourceArgs struct {
+	URI            string          `json:"uri"`
+	Format         string          `json:"format,omitempty"`
+	Schema         json.RawMessage `json:"schema,omitempty"`
+	Policy         filePolicy      `json:"policy,omitzero"`
+	MaxRecordBytes int64           `json:"max_record_bytes,omitempty"`
 }
+
+// topicFormats are the formats of files that the values of records may have too,
+// by the names of the source of kind "kafka".
+var topicFormats = map[string]string{"text": "text", "jsonl": "json"}
 
 const topicScheme = "kafka://"
 
@@ -73,7 +81,8 @@ func FromCSV[T any](paths ...string) FileSource[T] {
 	return FileSource[T]{paths: paths, format: "csv", columns: true}
 }
 
-// FromJSONLines is a JSON object a line; fields are found by the columns' names.
+// FromJSONLines is a JSON object a line; fields are found by the columns' names. A
+// path "kafka://host:port/topic" is the records of a topic, each value an object.
 func FromJSONLines[T any](paths ...string) FileSource[T] {
 	return FileSource[T]{paths: paths, format: "jsonl", columns: true}
 }
@@ -165,20 +174,11 @@ func (s FileSource[T]) source(j *Job, c *codec[T]) (string, Ref) {
 			if len(s.paths) > 1 {
 				j.Errorf("%s: %s is a topic, which is read alone: use Union", name, p)
 			}
-			return "Read kafka", Ref{Kind: "kafka", Args: encodeArgs(topicArgs{p})}
+			return "Read kafka", Ref{Kind: "kafka", Args: encodeArgs(s.topicArgs(j, c, p))}
 		}
 	}
-	args := fileSourceArgs{Paths: s.paths, Format: s.format, Options: s.options, MaxRecordBytes: s.bytesMax}
-	if s.skipBad {
-		args.Policy = filePolicy{Bad: "skip", Max: s.badMax}
-	}
-	if s.columns {
-		schema, err := encodeColumns(c.schema)
-		if err != nil {
-			j.Errorf("%s: %v", name, err)
-		}
-		args.Schema = schema
-	}
+	args := fileSourceArgs{Paths: s.paths, Format: s.format, Options: s.options, MaxRecordBytes: s.bytesMax,
+		Policy: s.policy(), Schema: s.schema(j, c, name)}
 	if s.deadLetter != "" {
 		bad := args
 		bad.Policy = filePolicy{Bad: "only"}
@@ -186,4 +186,36 @@ func (s FileSource[T]) source(j *Job, c *codec[T]) (string, Ref) {
 		Write(rejects, JSONLines[Reject](s.deadLetter))
 	}
 	return name, Ref{Kind: "files", Args: encodeArgs(args)}
+}
+
+func (s FileSource[T]) policy() filePolicy {
+	if s.skipBad {
+		return filePolicy{Bad: "skip", Max: s.badMax}
+	}
+	return filePolicy{}
+}
+
+func (s FileSource[T]) schema(j *Job, c *codec[T], name string) json.RawMessage {
+	if !s.columns {
+		return nil
+	}
+	schema, err := encodeColumns(c.schema)
+	if err != nil {
+		j.Errorf("%s: %v", name, err)
+	}
+	return schema
+}
+
+func (s FileSource[T]) topicArgs(j *Job, c *codec[T], uri string) topicSourceArgs {
+	format, ok := topicFormats[s.format]
+	if !ok {
+		j.Errorf("Read %s: %s is a topic: its values can be read as Lines or FromJSONLines", s.format, uri)
+	}
+	if s.deadLetter != "" {
+		j.Errorf("Read kafka: bad records of a topic have no place to go to: use SkipBad; the topic keeps them")
+	}
+	if len(s.options) > 0 {
+		j.Errorf("Read kafka: the options of files mean nothing to a topic: %v", s.options)
+	}
+	return topicSourceArgs{URI: uri, Format: format, Policy: s.policy(), MaxRecordBytes: s.bytesMax, Schema: s.schema(j, c, "Read kafka")}
 }

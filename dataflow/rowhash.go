@@ -104,6 +104,9 @@ func HashColumns(dst []uint64, b Batch, cols []int) error {
 
 // foldArray folds the values of an array into the hashes of as many rows.
 func foldArray(h []uint64, arr arrow.Array) error {
+	if arr.Len() == 0 {
+		return nil // it may have no offsets
+	}
 	switch a := arr.(type) {
 	case *array.Null:
 		for i := range h {

@@ -191,3 +191,18 @@ func BenchmarkRowHash(b *testing.B) {
 	}
 	b.ReportMetric(float64(batch.NumRows()*int64(b.N))/b.Elapsed().Seconds()/1e6, "Mrows/s")
 }
+
+// An array of no values need not have offsets: lists that are all empty have such
+// a child.
+func TestHashWithoutOffsets(t *testing.T) {
+	data := memory.NewBufferBytes([]byte("bytes of nobody"))
+	for _, dt := range []arrow.DataType{arrow.BinaryTypes.String, arrow.BinaryTypes.Binary, arrow.BinaryTypes.LargeString, arrow.BinaryTypes.LargeBinary} {
+		none := array.NewData(dt, 0, []*memory.Buffer{nil, memory.NewBufferBytes(nil), data}, nil, 0, 0)
+		offsets := memory.NewBufferBytes(make([]byte, 12))
+		lists := array.NewListData(array.NewData(arrow.ListOf(dt), 2, []*memory.Buffer{nil, offsets}, []arrow.ArrayData{none}, 0, 0))
+		got, want := hashes(t, lists), hashes(t, fromJSON(t, arrow.ListOf(arrow.PrimitiveTypes.Int64), `[[],[]]`))
+		if got[0] != want[0] || got[1] != want[1] {
+			t.Errorf("%s: hashes %x, want %x", dt, got, want)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func TSV[T any](path string) FileSink[T] { return FileSink[T]{path: path, format
 // CSV writes comma-separated values.
 func CSV[T any](path string) FileSink[T] { return FileSink[T]{path: path, format: "csv"} }
 
-// JSONLines writes a JSON object per line.
+// JSONLines writes a JSON object per line; to a topic, one per record.
 func JSONLines[T any](path string) FileSink[T] { return FileSink[T]{path: path, format: "jsonl"} }
 
 // Parquet writes Parquet files.
@@ -92,9 +92,29 @@ func (s FileSink[T]) Option(name string, value any) FileSink[T] {
 	return s
 }
 
+// topicSinkArgs are the arguments of the sink of kind "kafka".
+type topicSinkArgs struct {
+	URI     string  `json:"uri"`
+	Options options `json:"options,omitempty"`
+}
+
+// topicArgs: of lines and of tab-separated columns the topic gets the columns,
+// of JSON lines an object per record. The sink's own options are the file's.
+func (s FileSink[T]) topicArgs(j *Job) topicSinkArgs {
+	args := topicSinkArgs{URI: s.path, Options: s.options}
+	switch s.format {
+	case "text", "tsv":
+	case "jsonl":
+		args.Options = s.options.with("format", "json")
+	default:
+		j.Errorf("Write %s: %s is a topic: it is written as Text, TSV or JSONLines", s.format, s.path)
+	}
+	return args
+}
+
 func (s FileSink[T]) sink(j *Job, c *codec[T]) (string, Ref) {
 	if strings.HasPrefix(s.path, topicScheme) {
-		return "Write kafka", Ref{Kind: "kafka", Args: encodeArgs(topicArgs{s.path})}
+		return "Write kafka", Ref{Kind: "kafka", Args: encodeArgs(s.topicArgs(j))}
 	}
 	if s.path == "" && !j.missing { // else it was said
 		j.Errorf("Write %s: no path is given", s.format)

@@ -3,27 +3,39 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // startChild starts a job's program as a task host: a process group of its own, file
 // 3 is its connection, and an environment that holds nothing but what it needs.
-func startChild(_ context.Context, s HostStart) (HostProcess, error) {
+func startChild(ctx context.Context, s HostStart) (HostProcess, error) {
 	defer s.Conn.Close()
-	cmd := exec.Command(s.Binary, "--task-host")
-	cmd.Dir = s.Dir
-	cmd.Env = childEnv(s)
-	cmd.Stdout, cmd.Stderr = s.Output, s.Output
-	cmd.ExtraFiles = []*os.File{s.Conn}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return nil, err
+	for {
+		cmd := exec.Command(s.Binary, "--task-host")
+		cmd.Dir = s.Dir
+		cmd.Env = childEnv(s)
+		cmd.Stdout, cmd.Stderr = s.Output, s.Output
+		cmd.ExtraFiles = []*os.File{s.Conn}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		err := cmd.Start()
+		if err == nil {
+			return child{cmd}, nil
+		}
+		// A program that was just written may still be open for writing in a child
+		// that another goroutine has forked and that has not yet begun its own.
+		if !errors.Is(err, syscall.ETXTBSY) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	return child{cmd}, nil
 }
 
 // inherited are the worker's own variables that a job needs to find its data.
@@ -51,26 +63,19 @@ func childEnv(s HostStart) []string {
 
 type child struct{ cmd *exec.Cmd }
 
-func (c child) PID() int    { return c.cmd.Process.Pid }
-func (c child) Wait() error { return c.cmd.Wait() }
+func (c child) PID() int { return c.cmd.Process.Pid }
 
-// Kill kills the whole group: a job may have started processes of its own.
-func (c child) Kill() { syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) }
-
-// howEnded says in words how a process ended.
-func howEnded(err error) error {
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return errors.New("it exited by itself")
-	case errors.As(err, &exit):
-		if st, ok := exit.Sys().(syscall.WaitStatus); ok && st.Signaled() {
-			if st.Signal() == syscall.SIGKILL {
-				return errors.New("killed by SIGKILL: by the kernel because memory ran out, or by hand")
-			}
-			return fmt.Errorf("killed by signal %d (%s)", st.Signal(), st.Signal())
-		}
-		return fmt.Errorf("exit status %d", exit.ExitCode())
+// Wait waits for the process and ends what it has started and left behind: where it
+// can, before the process's number is free for another.
+func (c child) Wait() error {
+	if awaitExit(c.PID()) {
+		c.Kill()
+		return c.cmd.Wait()
 	}
+	err := c.cmd.Wait()
+	c.Kill()
 	return err
 }
+
+// Kill kills the whole group: a job may have started processes of its own.
+func (c child) Kill() { syscall.Kill(-c.PID(), syscall.SIGKILL) }

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,6 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	_ "github.com/divisi-data/divisi/connectors/files"
 	_ "github.com/divisi-data/divisi/connectors/files/text"
@@ -30,28 +29,9 @@ import (
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "--task-host" {
-		taskhost.ServeProcess(wordcount)
+		taskhost.ServeProcess(build)
 	}
 	goleak.VerifyTestMain(m)
-}
-
-// wordcount is the job of these tests: IN, OUT, and a word at which it misbehaves.
-func wordcount(j *dataflow.Job) {
-	lines := dataflow.Read(j, dataflow.Lines(j.Arg(0)))
-	words := dataflow.FlatMap(lines, func(line string, emit dataflow.Emit[string]) {
-		for w := range strings.FieldsSeq(line) {
-			switch w {
-			case "die!":
-				os.Exit(3)
-			case "panic!":
-				panic("as asked")
-			case "hang!":
-				select {}
-			}
-			emit(w)
-		}
-	})
-	dataflow.Write(dataflow.Count(words), dataflow.TSV[dataflow.Pair[string, int64]](j.Arg(1)))
 }
 
 // fakeCoordinator speaks to one worker as a script says.
@@ -64,26 +44,32 @@ type fakeCoordinator struct {
 	mu       sync.Mutex
 	stream   pb.Control_AttachServer
 	register *pb.Register
+	hangUp   chan error // ends the stream
 	epoch    uint64
-	lost     string              // an incarnation that was given up
 	from     chan *pb.FromWorker // without heartbeats
 	attached chan struct{}
-	end      chan struct{}
+
+	// Set before the worker comes.
+	refuse    func(*pb.Register) error
+	lease     time.Duration // 0: 5 s
+	mute      bool          // do not acknowledge heartbeats
+	artifacts func(*pb.GetArtifactRequest, pb.Control_GetArtifactServer) error
 }
 
 func newFake(t *testing.T, addr string, epoch uint64) *fakeCoordinator {
-	return newFakeWithout(t, addr, epoch, "")
+	t.Helper()
+	return newFakeWith(t, addr, epoch, func(*fakeCoordinator) {})
 }
 
-// newFakeWithout is one that has given an incarnation up.
-func newFakeWithout(t *testing.T, addr string, epoch uint64, lost string) *fakeCoordinator {
+func newFakeWith(t *testing.T, addr string, epoch uint64, change func(*fakeCoordinator)) *fakeCoordinator {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeCoordinator{t: t, server: grpc.NewServer(), addr: l.Addr().String(), epoch: epoch, lost: lost,
-		from: make(chan *pb.FromWorker, 1000), attached: make(chan struct{}, 10), end: make(chan struct{})}
+	f := &fakeCoordinator{t: t, server: grpc.NewServer(), addr: l.Addr().String(), epoch: epoch,
+		from: make(chan *pb.FromWorker, 1000), attached: make(chan struct{}, 10)}
+	change(f)
 	pb.RegisterControlServer(f.server, f)
 	go f.server.Serve(l)
 	t.Cleanup(f.stop)
@@ -97,15 +83,35 @@ func (f *fakeCoordinator) Attach(s pb.Control_AttachServer) error {
 	if err != nil {
 		return err
 	}
-	if m.GetRegister().Incarnation == f.lost {
-		return status.Error(codes.Aborted, "given up")
+	if f.refuse != nil {
+		if err := f.refuse(m.GetRegister()); err != nil {
+			return err
+		}
 	}
 	f.mu.Lock()
-	f.stream, f.register = s, m.GetRegister()
+	f.stream, f.register, f.hangUp = s, m.GetRegister(), make(chan error, 1)
+	hangUp := f.hangUp
 	f.mu.Unlock()
-	if err := s.Send(&pb.ToWorker{Epoch: f.epoch, Body: &pb.ToWorker_Welcome{Welcome: &pb.Welcome{HeartbeatMillis: 50, LeaseMillis: 5000}}}); err != nil {
+	lease := cmp.Or(f.lease, 5*time.Second)
+	if err := s.Send(&pb.ToWorker{Epoch: f.epoch, Body: &pb.ToWorker_Welcome{Welcome: &pb.Welcome{HeartbeatMillis: 50, LeaseMillis: lease.Milliseconds()}}}); err != nil {
 		return err
 	}
+	received := make(chan error, 1)
+	go func() { received <- f.receive(s) }()
+	select {
+	case err := <-received:
+		return err
+	case err := <-hangUp:
+		return err
+	}
+}
+
+// GetArtifact implements the service.
+func (f *fakeCoordinator) GetArtifact(r *pb.GetArtifactRequest, s pb.Control_GetArtifactServer) error {
+	return f.artifacts(r, s)
+}
+
+func (f *fakeCoordinator) receive(s pb.Control_AttachServer) error {
 	f.attached <- struct{}{}
 	for {
 		m, err := s.Recv()
@@ -113,6 +119,9 @@ func (f *fakeCoordinator) Attach(s pb.Control_AttachServer) error {
 			return err
 		}
 		if b := m.GetHeartbeat(); b != nil {
+			if f.mute {
+				continue
+			}
 			f.send(&pb.ToWorker{Body: &pb.ToWorker_Ack{Ack: &pb.Ack{Heartbeat: b.Sequence}}})
 			continue
 		}
@@ -127,6 +136,13 @@ func (f *fakeCoordinator) send(m *pb.ToWorker) {
 		m.Epoch = f.epoch
 	}
 	f.stream.Send(m) // a broken stream is seen by who waits for an answer
+}
+
+// registered is how the worker registered last.
+func (f *fakeCoordinator) registered() *pb.Register {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.register
 }
 
 // next waits for a message that is not a heartbeat.
@@ -214,10 +230,16 @@ type cluster struct {
 	dir     string
 	in, out string
 	job     *pb.JobSpec
+	plan    *plan.Plan
 	attempt int32
 }
 
 func start(t *testing.T, text string, children bool) *cluster {
+	t.Helper()
+	return startWith(t, text, children, func(*fakeCoordinator, *Config) {})
+}
+
+func startWith(t *testing.T, text string, children bool, change func(*fakeCoordinator, *Config)) *cluster {
 	t.Helper()
 	c := &cluster{dir: t.TempDir()}
 	c.in, c.out = filepath.Join(c.dir, "in.txt"), filepath.Join(c.dir, "out")
@@ -225,10 +247,11 @@ func start(t *testing.T, text string, children bool) *cluster {
 		t.Fatal(err)
 	}
 	c.fakeCoordinator = newFake(t, "127.0.0.1:0", 7)
-	cfg := Config{Coordinator: c.addr, Dir: filepath.Join(c.dir, "worker"), Slots: 2, Memory: 1 << 30, Host: "h1", StartHost: inProcess(wordcount)}
+	cfg := Config{Coordinator: c.addr, Dir: filepath.Join(c.dir, "worker"), Slots: 2, Memory: 1 << 30, Host: "h1", StartHost: inProcess(build)}
 	if children {
 		cfg.StartHost = nil
 	}
+	change(c.fakeCoordinator, &cfg)
 	w, err := Start(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -246,15 +269,18 @@ func start(t *testing.T, text string, children bool) *cluster {
 
 // tell tells the worker of the job.
 func (c *cluster) tell() {
+	c.tellJob("wordcount", plan.Options{Partitions: 3, Check: true}, c.in, c.out)
+}
+
+func (c *cluster) tellJob(name string, o plan.Options, args ...string) {
 	c.t.Helper()
-	args := []string{c.in, c.out}
-	j := dataflow.NewJob("wordcount", args)
-	wordcount(j)
+	j := dataflow.NewJob(name, args)
+	build(j)
 	g, err := j.Graph()
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	p, err := plan.Compile(g, plan.Options{Partitions: 3, Check: true})
+	p, err := plan.Compile(g, o)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -262,7 +288,8 @@ func (c *cluster) tell() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.job = &pb.JobSpec{Id: "wordcount-1", Name: "wordcount", Args: args, Plan: raw, Fingerprint: p.Plan.Fingerprint, Mode: "fail", Check: true}
+	c.plan = p.Plan
+	c.job = &pb.JobSpec{Id: name + "-1", Name: name, Args: args, Plan: raw, Fingerprint: p.Plan.Fingerprint, Mode: "fail", Check: true}
 	c.send(&pb.ToWorker{Body: &pb.ToWorker_Job{Job: c.job}})
 }
 

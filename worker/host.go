@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
+	"time"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/divisi-data/divisi/dataflow"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
@@ -27,26 +26,42 @@ type host struct {
 	job *job
 	out *outbox[*pb.ToHost]
 
-	cancel context.CancelCauseFunc
-	done   chan struct{} // closed when the process is gone and its tasks are ended
+	cancel   context.CancelCauseFunc
+	attached chan struct{} // closed when the process has called
+	heard    chan struct{} // closed when all it said has been taken in
+	done     chan struct{} // closed when the process is gone and its tasks are ended
 
 	tasks    map[string]*task // given to it and not ended
 	progress *pb.HostProgress
 	logName  string
+	once     sync.Once
 }
+
+const (
+	// attachWithin is how long a program may take from its start to its call. It calls
+	// before it builds the job's graph.
+	attachWithin = 30 * time.Second
+	// lastWords is how long is waited for what a process said before it ended.
+	lastWords = time.Second
+)
 
 // startHost begins to start a job's host; what is put into its outbox is sent once it
 // is there. The caller holds mu.
 func (w *Worker) startHost(j *job) *host {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	h := &host{w: w, job: j, out: newOutbox[*pb.ToHost](), cancel: cancel, done: make(chan struct{}), tasks: map[string]*task{}}
+	j.hosts++
+	h := &host{
+		w: w, job: j, out: newOutbox[*pb.ToHost](), cancel: cancel, tasks: map[string]*task{},
+		attached: make(chan struct{}), heard: make(chan struct{}), done: make(chan struct{}),
+		logName: filepath.Join(exchange.LogDir(w.cfg.Dir, j.id), exchange.HostLog(j.hosts)),
+	}
 	init := &pb.HostInit{
 		Job: j.spec, Worker: w.id, Dirs: w.jobDirs(j.id), LogDir: exchange.LogDir(w.cfg.Dir, j.id),
 		FilesDir: filepath.Join(exchange.JobDir(w.cfg.Dir, j.id), "files"), Slots: int32(w.cfg.Slots),
 		MemoryBytes: w.cfg.Memory, ExchangeAddress: w.Addr(), Machine: machine(),
 	}
-	if m := j.spec.MemoryBytes; m > 0 {
-		init.MemoryBytes = m
+	if m := j.spec.MemoryBytes; m > 0 { // a job may ask for less than there is
+		init.MemoryBytes = min(m, w.cfg.Memory)
 	}
 	h.out.put(&pb.ToHost{Body: &pb.ToHost_Init{Init: init}})
 	if len(j.prepared) > 0 {
@@ -57,11 +72,7 @@ func (w *Worker) startHost(j *job) *host {
 			h.out.put(&pb.ToHost{Body: &pb.ToHost_Locations{Locations: l}})
 		}
 	}
-	var from pb.ControlClient
-	if w.session != nil {
-		from = w.session.client
-	}
-	go h.run(ctx, from)
+	go h.run(ctx)
 	return h
 }
 
@@ -69,24 +80,32 @@ func (w *Worker) startHost(j *job) *host {
 func (h *host) kill(why string) { h.cancel(errors.New(why)) }
 
 // run is the host's life, from fetching its program to its end.
-func (h *host) run(ctx context.Context, from pb.ControlClient) {
+func (h *host) run(ctx context.Context) {
 	defer close(h.done)
-	err := h.serve(ctx, from)
+	err := h.serve(ctx)
 	h.cancel(nil)
 	h.out.close()
 	h.w.hostGone(h, err)
 }
 
 // serve starts the process and waits until it has ended.
-func (h *host) serve(ctx context.Context, from pb.ControlClient) error {
+func (h *host) serve(ctx context.Context) error {
 	w, j := h.w, h.job
-	binary, err := h.fetchAll(ctx, from)
+	transient := func(err error) error { return &hostError{kind: dataflow.Transient, err: err} }
+	dir := exchange.JobDir(w.cfg.Dir, j.id)
+	work := filepath.Join(dir, "work")
+	for _, d := range []string{exchange.LogDir(w.cfg.Dir, j.id), work, exchange.ShuffleDir(w.cfg.Dir, j.id), filepath.Join(dir, "files")} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return transient(err)
+		}
+	}
+	binary, err := h.fetchAll(ctx)
 	if err != nil {
-		return &hostError{kind: dataflow.Transient, err: err}
+		return transient(err)
 	}
 	ours, theirs, err := socketPair()
 	if err != nil {
-		return &hostError{kind: dataflow.Transient, err: err}
+		return transient(err)
 	}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(messageMax), grpc.MaxSendMsgSize(messageMax))
 	pb.RegisterHostServer(server, h)
@@ -96,71 +115,96 @@ func (h *host) serve(ctx context.Context, from pb.ControlClient) error {
 	defer wg.Wait()
 	defer server.Stop()
 
-	logDir := exchange.LogDir(w.cfg.Dir, j.id)
-	work := filepath.Join(exchange.JobDir(w.cfg.Dir, j.id), "work")
-	if err := errors.Join(os.MkdirAll(logDir, 0o700), os.MkdirAll(work, 0o700), os.MkdirAll(exchange.ShuffleDir(w.cfg.Dir, j.id), 0o700)); err != nil {
-		return &hostError{kind: dataflow.Transient, err: errors.Join(err, theirs.Close())}
-	}
-	out, err := os.CreateTemp(logDir, "host-*.log")
+	out, err := os.OpenFile(h.logName, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return &hostError{kind: dataflow.Transient, err: errors.Join(err, theirs.Close())}
+		return transient(errors.Join(err, theirs.Close()))
 	}
 	defer out.Close()
-	h.logName = out.Name()
 	p, err := w.cfg.StartHost(ctx, HostStart{Job: j.spec, Binary: binary, Conn: theirs, Dir: work, Output: out})
 	if err != nil {
-		return &hostError{kind: dataflow.Transient, err: fmt.Errorf("start the task host: %w", err)}
+		return transient(fmt.Errorf("it could not be started: %w", err))
 	}
+	return h.watch(ctx, p)
+}
+
+// watch returns when the process has ended, and why.
+func (h *host) watch(ctx context.Context, p HostProcess) error {
 	ended := make(chan error, 1)
 	go func() { ended <- p.Wait() }()
+	late := time.NewTimer(attachWithin)
+	defer late.Stop()
 	select {
-	case err = <-ended:
+	case <-h.attached:
+		late.Stop()
+	case err := <-ended:
+		return died(err, h.logName)
+	case <-late.C:
+		p.Kill()
+		<-ended
+		return &hostError{kind: dataflow.Unknown, killed: true,
+			err: fmt.Errorf("it did not call its worker within %s: is the program a job's?", attachWithin)}
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		select { // what it said last counts
+		case <-h.heard:
+		case <-time.After(lastWords):
+		}
+		return died(err, h.logName)
 	case <-ctx.Done():
 		p.Kill()
 		<-ended
 		return context.Cause(ctx)
 	}
-	return &hostError{kind: dataflow.Unknown, killed: true, err: howEnded(err)}
 }
 
-// fetchAll brings the job's program and files here.
-func (h *host) fetchAll(ctx context.Context, from pb.ControlClient) (string, error) {
+// fetchAll brings the job's program and files into its folder and returns the
+// program's path.
+func (h *host) fetchAll(ctx context.Context) (string, error) {
 	j := h.job
-	get := func(sha string) (string, error) {
-		if from == nil {
-			return "", errors.New("no coordinator to fetch from")
-		}
-		return h.w.artifacts.get(ctx, from, sha)
-	}
-	var binary string
-	var err error
-	if sha := j.spec.BinarySha256; sha != "" {
-		binary, err = get(sha)
-	} else {
-		binary, err = os.Executable()
-	}
-	if err != nil {
-		return "", err
-	}
-	files := filepath.Join(exchange.JobDir(h.w.cfg.Dir, j.id), "files")
+	dir := exchange.JobDir(h.w.cfg.Dir, j.id)
 	for _, f := range j.spec.Files {
-		path, err := get(f.Sha256)
-		if err != nil {
-			return "", err
-		}
-		if err := os.MkdirAll(files, 0o700); err != nil {
-			return "", err
-		}
-		link := filepath.Join(files, filepath.Base(f.Name))
-		if err := os.Symlink(path, link); err != nil && !errors.Is(err, os.ErrExist) {
-			return "", err
+		if err := h.fetch(ctx, f.Sha256, filepath.Join(dir, "files", filepath.Base(f.Name))); err != nil {
+			return "", fmt.Errorf("file %s: %w", f.Name, err)
 		}
 	}
-	return binary, nil
+	if j.spec.BinarySha256 == "" {
+		return os.Executable()
+	}
+	binary := filepath.Join(dir, "program")
+	return binary, h.fetch(ctx, j.spec.BinarySha256, binary)
 }
 
-// Attach implements the service that the host calls.
+// fetch brings one artifact. A coordinator that goes meanwhile is waited for.
+func (h *host) fetch(ctx context.Context, sha, path string) error {
+	for {
+		s, err := h.w.awaitSession(ctx)
+		if err != nil {
+			return err
+		}
+		err = h.w.artifacts.link(ctx, s.client, sha, path)
+		switch status.Code(err) {
+		case codes.Unavailable, codes.Canceled, codes.Aborted:
+		default:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(retryFirst):
+		}
+	}
+}
+
+// Attach implements the service that the host calls, once.
 func (h *host) Attach(stream pb.Host_AttachServer) error {
+	first := false
+	h.once.Do(func() { first = true })
+	if !first {
+		return status.Error(codes.FailedPrecondition, "the host has attached before")
+	}
+	close(h.attached)
 	ctx := stream.Context()
 	sent := make(chan struct{})
 	go func() {
@@ -192,22 +236,13 @@ func (h *host) Attach(stream pb.Host_AttachServer) error {
 			h.w.mu.Unlock()
 		}
 	}
+	close(h.heard)
 	h.out.close()
 	<-sent
 	return nil
 }
 
-// hostError says how a host ended and what that means for its tasks.
-type hostError struct {
-	kind   dataflow.Kind
-	killed bool
-	err    error
-}
-
-func (e *hostError) Error() string { return e.err.Error() }
-func (e *hostError) Unwrap() error { return e.err }
-
-// hostGone ends the tasks of a host that is no more.
+// hostGone ends the tasks of a host that is no more and removes what they left.
 func (w *Worker) hostGone(h *host, err error) {
 	kind, killed := dataflow.WorkerLost, false
 	var he *hostError
@@ -215,87 +250,35 @@ func (w *Worker) hostGone(h *host, err error) {
 		kind, killed = he.kind, he.killed
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if h.job.host == h {
 		h.job.host = nil
 	}
-	if len(h.tasks) == 0 {
+	var left []*task
+	for _, t := range h.tasks {
+		if w.tasks[t.key] == t { // else dropped with its job
+			left = append(left, t)
+		}
+	}
+	w.mu.Unlock()
+	if len(left) == 0 {
 		return
 	}
-	log := tailOf(h.logName)
-	w.log.Warn("a task host has ended with tasks running", "job", h.job.id, "tasks", len(h.tasks), "err", err)
-	for _, t := range h.tasks {
+	w.log.Warn("a task host has ended with tasks running", "job", h.job.id, "tasks", len(left), "err", err)
+	for _, t := range left {
+		if err := w.removeAttempt(t.spec.Id); err != nil {
+			w.log.Warn("files of an attempt cannot be removed", "task", t.key, "err", err)
+		}
+	}
+	log := lastLog(h.logName)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range left {
 		if w.tasks[t.key] != t {
-			continue // dropped with its job
+			continue
 		}
 		w.end(h, t, &pb.TaskFailure{
 			Id: t.spec.Id, TaskKind: t.spec.Kind, ErrorKind: int32(kind), KilledHost: killed,
-			Message: "the task host has ended: " + err.Error(), LogTail: log,
+			Message: "the task host of " + t.key + " on worker " + w.id + " has ended: " + err.Error(), LogTail: log,
 		})
 	}
 }
-
-// tailOf is the end of a log.
-func tailOf(name string) string {
-	const most = 8 << 10
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return ""
-	}
-	if len(b) > most {
-		b = b[len(b)-most:]
-	}
-	return strings.ToValidUTF8(string(b), "\uFFFD")
-}
-
-// socketPair is a connection within this machine: our end, and the host's as a file
-// that it can inherit.
-func socketPair() (net.Conn, *os.File, error) {
-	syscall.ForkLock.RLock() // no child may inherit them between the two calls
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		syscall.ForkLock.RUnlock()
-		return nil, nil, fmt.Errorf("socketpair: %w", err)
-	}
-	unix.CloseOnExec(fds[0])
-	unix.CloseOnExec(fds[1])
-	syscall.ForkLock.RUnlock()
-	ours := os.NewFile(uintptr(fds[0]), "worker")
-	theirs := os.NewFile(uintptr(fds[1]), "task-host")
-	c, err := net.FileConn(ours)
-	ours.Close()
-	if err != nil {
-		return nil, nil, errors.Join(err, theirs.Close())
-	}
-	return c, theirs, nil
-}
-
-// oneListener accepts one connection.
-type oneListener struct {
-	conn   chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-	addr   net.Addr
-}
-
-func newOneListener(c net.Conn) *oneListener {
-	l := &oneListener{conn: make(chan net.Conn, 1), closed: make(chan struct{}), addr: c.LocalAddr()}
-	l.conn <- c
-	return l
-}
-
-func (l *oneListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conn:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *oneListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *oneListener) Addr() net.Addr { return l.addr }

@@ -1,8 +1,11 @@
 package worker
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/divisi-data/divisi/dataflow/shuffle"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
@@ -11,14 +14,21 @@ import (
 
 // A job is what a worker knows of one.
 type job struct {
-	id   string
-	spec *pb.JobSpec
-	host *host // nil: none runs
+	id    string
+	spec  *pb.JobSpec
+	host  *host // nil: none runs
+	hosts int   // started so far
 	// told is what a host that starts later must be told too: locations as they
 	// came, by exchange, and what sinks have prepared.
 	told     map[int32][]*pb.Locations
 	prepared map[int32][]byte
-	outputs  map[string]*pb.TaskID // held, by attempt
+	outputs  map[string]heldOutput // by attempt
+}
+
+// A heldOutput is blocks of an attempt that the coordinator may still need.
+type heldOutput struct {
+	id    *pb.TaskID
+	bytes int64
 }
 
 // tellJob takes a job's description. It comes again after a reconnection.
@@ -31,12 +41,16 @@ func (w *Worker) tellJob(spec *pb.JobSpec) {
 	defer w.mu.Unlock()
 	j := w.jobs[spec.Id]
 	if j == nil {
-		j = &job{id: spec.Id, told: map[int32][]*pb.Locations{}, prepared: map[int32][]byte{}, outputs: map[string]*pb.TaskID{}}
+		j = &job{id: spec.Id, told: map[int32][]*pb.Locations{}, prepared: map[int32][]byte{}, outputs: map[string]heldOutput{}}
 		w.jobs[spec.Id] = j
 	}
 	j.spec = spec
 	for sink, what := range spec.Prepared {
 		j.prepared[sink] = what
+	}
+	// What an earlier coordinator died before telling, a host that runs must hear too.
+	if j.host != nil && len(spec.Prepared) > 0 {
+		j.host.out.put(&pb.ToHost{Body: &pb.ToHost_JobUpdate{JobUpdate: &pb.JobUpdate{Job: j.id, Prepared: spec.Prepared}}})
 	}
 }
 
@@ -84,10 +98,8 @@ func (w *Worker) endJob(e *pb.EndJob, answer bool) {
 		}
 	}
 	w.dropTasks(e.Job)
-	w.closing.Add(1)
 	w.mu.Unlock()
-	go func() {
-		defer w.closing.Done()
+	w.closing.Go(func() {
 		if h != nil {
 			h.kill("the job has ended")
 			<-h.done
@@ -98,11 +110,41 @@ func (w *Worker) endJob(e *pb.EndJob, answer bool) {
 					w.log.Error("a job's folder cannot be removed", "job", e.Job, "err", err)
 				}
 			}
+			if err := w.trimLogs(); err != nil {
+				w.log.Error("old logs cannot be removed", "err", err)
+			}
 		}
 		if answer {
 			w.send(&pb.FromWorker{Body: &pb.FromWorker_JobGone{JobGone: &pb.JobGone{Job: e.Job, HostsOnly: e.HostsOnly}}})
 		}
-	}()
+	})
+}
+
+// logsKept is of how many jobs the logs stay, the last ones.
+const logsKept = 500
+
+// trimLogs removes the logs of jobs that ended long ago.
+func (w *Worker) trimLogs() error {
+	dir := filepath.Dir(exchange.LogDir(w.cfg.Dir, "any"))
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) <= logsKept {
+		return err
+	}
+	var old []fs.FileInfo
+	for _, e := range entries {
+		w.mu.Lock()
+		ended := w.jobs[e.Name()] == nil
+		w.mu.Unlock()
+		if info, err := e.Info(); err == nil && ended { // else another call has just removed it
+			old = append(old, info)
+		}
+	}
+	slices.SortFunc(old, func(x, y fs.FileInfo) int { return x.ModTime().Compare(y.ModTime()) })
+	var errs []error
+	for _, info := range old[:min(len(old), len(entries)-logsKept)] {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, info.Name())))
+	}
+	return errors.Join(errs...)
 }
 
 // dropTasks forgets all tasks of a job; nobody asks how they ended. The caller holds mu.
@@ -127,7 +169,7 @@ func (w *Worker) dropTasks(job string) {
 	w.fill()
 }
 
-// endAllJobs is the end of the worker.
+// endAllJobs ends what there is, and waits until it is gone.
 func (w *Worker) endAllJobs() {
 	w.mu.Lock()
 	var ids []string
@@ -138,15 +180,43 @@ func (w *Worker) endAllJobs() {
 	for _, id := range ids {
 		w.endJob(&pb.EndJob{Job: id}, false)
 	}
+	w.closing.Wait()
 }
 
 // jobDirs are a job's folders: the first for its blocks, all for spill files.
 func (w *Worker) jobDirs(id string) []string {
 	dirs := []string{exchange.JobDir(w.cfg.Dir, id)}
 	for _, d := range w.cfg.SpillDirs {
-		dirs = append(dirs, filepath.Join(d, "divisi-"+w.id, id))
+		dirs = append(dirs, filepath.Join(w.spillDir(d), id))
 	}
 	return dirs
+}
+
+// spillDir is the worker's own folder in a folder for spill files.
+func (w *Worker) spillDir(d string) string { return filepath.Join(d, "divisi-"+w.id) }
+
+// sweepSpill removes what an earlier process left in the folders for spill files.
+func (w *Worker) sweepSpill() error {
+	var errs []error
+	for _, d := range w.cfg.SpillDirs {
+		errs = append(errs, os.RemoveAll(w.spillDir(d)))
+	}
+	return errors.Join(errs...)
+}
+
+// removeAttempt deletes the files of an attempt that did not end well.
+func (w *Worker) removeAttempt(id *pb.TaskID) error {
+	out := w.outputPath(id)
+	errs := []error{shuffle.Remove(out)}
+	for _, d := range w.jobDirs(id.Job) {
+		errs = append(errs, os.RemoveAll(filepath.Join(d, "spill", filepath.Base(out))))
+	}
+	for _, half := range []string{shuffle.DataPath(out), shuffle.IndexPath(out)} {
+		if err := os.Remove(half + ".tmp"); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (w *Worker) outputPath(id *pb.TaskID) string {

@@ -25,8 +25,12 @@ import (
 const (
 	retryFirst = 50 * time.Millisecond
 	retryMost  = time.Second
-	// messageMax is the largest message between coordinator and worker.
-	messageMax = 16 << 20
+	// registerWithin is how long the coordinator may take to answer a registration.
+	registerWithin = 5 * time.Second
+	// messageMax is the largest message between coordinator and worker, registerMax how
+	// much of a registration the ends of tasks may be: others are told after it.
+	messageMax  = 16 << 20
+	registerMax = 8 << 20
 )
 
 // A session is one connection to the coordinator.
@@ -44,18 +48,25 @@ type session struct {
 func (w *Worker) keepRegistered(ctx context.Context) {
 	wait := retryFirst
 	for ctx.Err() == nil {
-		began := time.Now()
-		err := w.attach(ctx)
+		welcomed, err := w.attach(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errGivenUp) {
-			w.log.Warn("the coordinator had given this worker up; beginning anew", "incarnation", w.incarnation)
-			w.beginAnew()
-			continue
-		}
-		if time.Since(began) > 5*time.Second {
+		if welcomed {
 			wait = retryFirst
+		}
+		switch code := status.Code(err); {
+		case code == codes.Aborted && w.drained():
+			w.log.Info("drained", "worker", w.id)
+			w.cancel()
+			return
+		case code == codes.Aborted && !welcomed:
+			w.log.Warn("this incarnation was given up; beginning another", "worker", w.id, "err", err)
+			w.renew()
+			continue
+		case (code == codes.FailedPrecondition || code == codes.InvalidArgument) && !w.hasRegistered():
+			w.fail(fmt.Errorf("worker: the coordinator at %s refuses this worker: %s", w.cfg.Coordinator, status.Convert(err).Message()))
+			return
 		}
 		w.log.Warn("the coordinator is not reached; trying again", "coordinator", w.cfg.Coordinator, "in", wait, "err", err)
 		select {
@@ -66,22 +77,29 @@ func (w *Worker) keepRegistered(ctx context.Context) {
 	}
 }
 
-// errGivenUp says that the coordinator has declared this incarnation lost, and done its
-// work elsewhere.
-var errGivenUp = errors.New("this incarnation was given up")
+func (w *Worker) drained() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.drain
+}
 
-// beginAnew drops all that the incarnation held and takes a new one.
-func (w *Worker) beginAnew() {
+func (w *Worker) hasRegistered() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.epoch > 0
+}
+
+// renew begins a new incarnation: the tasks of this one have been given to others, so
+// it drops all it has.
+func (w *Worker) renew() {
 	w.endAllJobs()
-	w.closing.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.incarnation = randomID()
-	w.drain = false
 }
 
-// attach is one session, from registering to its end.
-func (w *Worker) attach(ctx context.Context) error {
+// attach is one session, from registering to its end; welcomed says how far it came.
+func (w *Worker) attach(ctx context.Context) (welcomed bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	conn, err := grpc.NewClient("passthrough:///"+w.cfg.Coordinator,
@@ -90,62 +108,113 @@ func (w *Worker) attach(ctx context.Context) error {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageMax), grpc.MaxCallSendMsgSize(messageMax)),
 	)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer conn.Close()
 	s := &session{conn: conn, client: pb.NewControlClient(conn), out: newOutbox[*pb.FromWorker](), heard: make(chan struct{}, 1)}
+	late := time.AfterFunc(registerWithin, func() { cancel(fmt.Errorf("the coordinator has not answered within %s", registerWithin)) })
+	defer late.Stop()
+	told, err := w.register(ctx, s)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return false, err
+	}
+	late.Stop()
+	w.log.Info("registered", "coordinator", w.cfg.Coordinator, "worker", w.id, "epoch", told.epoch)
+	for _, j := range told.welcome.ForgetJobs {
+		w.endJob(&pb.EndJob{Job: j}, false)
+	}
+
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.sendAll(ctx); !errors.Is(err, io.EOF) { // EOF: the reason comes to who receives
+			cancel(err)
+		}
+	})
+	wg.Go(func() { w.beat(ctx, s, cancel) })
+	err = w.receive(s)
+	w.setSession(nil)
+	// The coordinator's word is the reason, unless it was we who ended this.
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	cancel(err)
+	s.out.close()
+	wg.Wait()
+	return true, err
+}
+
+// told is how the coordinator received a registration.
+type told struct {
+	welcome *pb.Welcome
+	epoch   uint64
+}
+
+// register says who this is and takes the answer; the session is the worker's then.
+func (w *Worker) register(ctx context.Context, s *session) (told, error) {
+	var err error
 	if s.stream, err = s.client.Attach(ctx); err != nil {
-		return err
+		return told{}, err
 	}
 	w.mu.Lock()
 	register := w.registerMessage()
 	w.mu.Unlock()
 	if err := s.stream.Send(&pb.FromWorker{Body: &pb.FromWorker_Register{Register: register}}); err != nil {
 		_, err = s.stream.Recv() // the reason comes here
-		return err
+		return told{}, err
 	}
 	first, err := s.stream.Recv()
-	if status.Code(err) == codes.Aborted {
-		return fmt.Errorf("%w: %v", errGivenUp, err)
-	}
 	if err != nil {
-		return err
+		return told{}, err
 	}
-	welcome := first.GetWelcome()
-	if welcome == nil {
-		return errors.New("the coordinator's first message is not a welcome")
+	t := told{first.GetWelcome(), first.Epoch}
+	if t.welcome == nil {
+		return told{}, errors.New("the coordinator's first message is not a welcome")
 	}
+	s.heartbeat = time.Duration(max(t.welcome.HeartbeatMillis, 10)) * time.Millisecond
+	s.lease = time.Duration(max(t.welcome.LeaseMillis, 100)) * time.Millisecond
 	w.mu.Lock()
-	if first.Epoch < w.epoch {
-		w.mu.Unlock()
-		return fmt.Errorf("stale epoch: the coordinator is at %d, a later one has reached %d", first.Epoch, w.epoch)
+	defer w.mu.Unlock()
+	if t.epoch < w.epoch {
+		return told{}, fmt.Errorf("stale epoch: the coordinator is at %d, a later one has reached %d", t.epoch, w.epoch)
 	}
-	w.epoch = first.Epoch
-	s.heartbeat = time.Duration(max(welcome.HeartbeatMillis, 10)) * time.Millisecond
-	s.lease = time.Duration(max(welcome.LeaseMillis, 100)) * time.Millisecond
-	w.session = s
-	// What ended between the registration and now was not told.
+	w.epoch = t.epoch
+	w.setSessionLocked(s)
 	w.resend(register)
-	w.mu.Unlock()
-	w.log.Info("registered", "coordinator", w.cfg.Coordinator, "worker", w.id, "epoch", first.Epoch)
-	for _, j := range welcome.ForgetJobs {
-		w.endJob(&pb.EndJob{Job: j}, false)
-	}
+	w.tellDrained()
+	return t, nil
+}
 
-	var wg sync.WaitGroup
-	wg.Go(func() { cancel(s.sendAll(ctx)) })
-	wg.Go(func() { w.beat(ctx, s, cancel) })
-	err = w.receive(s)
-	cancel(err)
-	s.out.close()
-	wg.Wait()
+func (w *Worker) setSession(s *session) {
 	w.mu.Lock()
-	w.session = nil
-	w.mu.Unlock()
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
+	defer w.mu.Unlock()
+	w.setSessionLocked(s)
+}
+
+// setSessionLocked changes the session and wakes who waits for one. The caller holds mu.
+func (w *Worker) setSessionLocked(s *session) {
+	w.session = s
+	close(w.sessionChanged)
+	w.sessionChanged = make(chan struct{})
+}
+
+// awaitSession returns when there is a coordinator.
+func (w *Worker) awaitSession(ctx context.Context) (*session, error) {
+	for {
+		w.mu.Lock()
+		s, changed := w.session, w.sessionChanged
+		w.mu.Unlock()
+		if s != nil {
+			return s, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-changed:
+		}
 	}
-	return err
 }
 
 // sendAll sends what is put into the outbox.
@@ -235,7 +304,7 @@ func (w *Worker) receive(s *session) error {
 		case *pb.ToWorker_Ack:
 			w.acked(b.Ack)
 		case *pb.ToWorker_Drain:
-			w.beginDrain()
+			w.beginDrain(time.Duration(b.Drain.GraceMillis) * time.Millisecond)
 		}
 	}
 }
@@ -246,21 +315,27 @@ func (w *Worker) registerMessage() *pb.Register {
 		Protocol: version.Protocol, Version: version.String(), Worker: w.id, Incarnation: w.incarnation,
 		Host: w.cfg.Host, Rack: w.cfg.Rack, Slots: int32(w.cfg.Slots), MemoryBytes: w.cfg.Memory,
 		ExchangeAddress: w.Addr(), Os: runtime.GOOS, Arch: runtime.GOARCH, Pid: int32(os.Getpid()),
-		Machine: machine(), DataDir: w.cfg.Dir,
+		Machine: machine(), DataDir: w.cfg.Dir, Draining: w.drain,
 	}
+	size := 0
 	for _, t := range w.tasks {
-		if len(t.results) == 0 && t.failure == nil {
-			r.Running = append(r.Running, t.spec.Id)
+		if t.ended() {
+			n := t.size()
+			if size+n <= registerMax {
+				size += n
+				r.UnackedResults = append(r.UnackedResults, t.results...)
+				if t.failure != nil {
+					r.UnackedFailures = append(r.UnackedFailures, t.failure)
+				}
+				continue
+			}
 		}
-		r.UnackedResults = append(r.UnackedResults, t.results...)
-		if t.failure != nil {
-			r.UnackedFailures = append(r.UnackedFailures, t.failure)
-		}
+		r.Running = append(r.Running, t.spec.Id)
 	}
 	for _, j := range w.jobs {
 		h := &pb.HeldOutput{Job: j.id}
-		for _, t := range j.outputs {
-			h.Tasks = append(h.Tasks, t)
+		for _, o := range j.outputs {
+			h.Tasks = append(h.Tasks, o.id)
 		}
 		if len(h.Tasks) > 0 {
 			r.Held = append(r.Held, h)
@@ -269,18 +344,12 @@ func (w *Worker) registerMessage() *pb.Register {
 	return r
 }
 
-// resend sends the ends of tasks that register called running. The caller holds mu.
+// resend tells the ends of tasks that a registration called running: they came while
+// it was on its way, or did not fit. The caller holds mu.
 func (w *Worker) resend(r *pb.Register) {
 	for _, id := range r.Running {
-		t := w.tasks[attemptKey(id)]
-		if t == nil {
-			continue
-		}
-		for _, m := range t.results {
-			w.sendLocked(&pb.FromWorker{Body: &pb.FromWorker_Result{Result: m}})
-		}
-		if t.failure != nil {
-			w.sendLocked(&pb.FromWorker{Body: &pb.FromWorker_Failure{Failure: t.failure}})
+		if t := w.tasks[attemptKey(id)]; t != nil && t.ended() {
+			w.tellEnd(t)
 		}
 	}
 }
@@ -290,6 +359,9 @@ func (w *Worker) heartbeat(n uint64) *pb.Heartbeat {
 	defer w.mu.Unlock()
 	h := &pb.Heartbeat{Sequence: n, FreeSlots: int32(w.cfg.Slots - w.busy), DiskFreeBytes: diskFree(w.cfg.Dir)}
 	for _, j := range w.jobs {
+		for _, o := range j.outputs {
+			h.DiskUsedBytes += o.bytes
+		}
 		if j.host != nil && j.host.progress != nil {
 			h.Tasks = append(h.Tasks, j.host.progress.Tasks...)
 			h.MemoryUsedBytes += j.host.progress.RssBytes

@@ -2,6 +2,9 @@ package worker
 
 import (
 	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/shuffle"
@@ -16,13 +19,25 @@ type task struct {
 	slot bool // holds one
 	sent bool // to a host
 
-	results []*pb.TaskResult // its end, as sent
+	results []*pb.TaskResult // its end, told in one go once the last is here
 	failure *pb.TaskFailure
 }
 
 func (t *task) control() bool { return t.spec.Kind != pb.TaskKind_TASK_KIND_RUN }
 func (t *task) ended() bool {
 	return t.failure != nil || len(t.results) > 0 && !t.results[len(t.results)-1].More
+}
+
+// size is about how large the message of its end is.
+func (t *task) size() int {
+	n := 0
+	for _, r := range t.results {
+		n += proto.Size(r)
+	}
+	if t.failure != nil {
+		n += proto.Size(t.failure)
+	}
+	return n
 }
 
 func attemptKey(id *pb.TaskID) string {
@@ -44,11 +59,15 @@ func (w *Worker) launch(spec *pb.TaskSpec) {
 	t := &task{key: key, spec: spec}
 	w.tasks[key] = t
 	if w.jobs[spec.Id.Job] == nil {
-		w.failTask(t, dataflow.WorkerLost, "this worker does not know the job", false)
+		w.failTask(t, dataflow.WorkerLost, "this worker does not know the job")
 		return
 	}
 	if t.control() {
 		w.begin(t)
+		return
+	}
+	if w.drain {
+		w.failTask(t, dataflow.WorkerLost, "the worker drains")
 		return
 	}
 	w.queue = append(w.queue, t)
@@ -71,7 +90,7 @@ func (w *Worker) fill() {
 func (w *Worker) begin(t *task) {
 	j := w.jobs[t.spec.Id.Job]
 	if j == nil {
-		w.failTask(t, dataflow.WorkerLost, "the job has ended on this worker", false)
+		w.failTask(t, dataflow.WorkerLost, "the job has ended on this worker")
 		return
 	}
 	if j.host == nil {
@@ -97,7 +116,7 @@ func (w *Worker) cancelTask(c *pb.CancelTask) {
 		return
 	}
 	w.unqueue(t)
-	w.failTask(t, dataflow.Canceled, c.Why, false)
+	w.failTask(t, dataflow.Canceled, c.Why)
 }
 
 func (w *Worker) unqueue(t *task) {
@@ -118,13 +137,29 @@ func (w *Worker) result(h *host, r *pb.TaskResult) {
 		return
 	}
 	t.results = append(t.results, r)
-	if !r.More {
-		if r.Output != nil {
-			h.job.outputs[t.key] = r.Id
-		}
-		w.free(h, t)
+	if r.More {
+		return
 	}
-	w.sendLocked(&pb.FromWorker{Body: &pb.FromWorker_Result{Result: r}})
+	if r.Output != nil {
+		held := heldOutput{id: r.Id}
+		for _, n := range r.Output.Bytes {
+			held.bytes += n
+		}
+		h.job.outputs[t.key] = held
+	}
+	w.free(h, t)
+	w.tellEnd(t)
+}
+
+// tellEnd sends how a task ended. The caller holds mu.
+func (w *Worker) tellEnd(t *task) {
+	if t.failure != nil {
+		w.sendLocked(&pb.FromWorker{Body: &pb.FromWorker_Failure{Failure: t.failure}})
+		return
+	}
+	for _, r := range t.results {
+		w.sendLocked(&pb.FromWorker{Body: &pb.FromWorker_Result{Result: r}})
+	}
 }
 
 // failed takes a host's report that a task did not.
@@ -139,15 +174,15 @@ func (w *Worker) failed(h *host, f *pb.TaskFailure) {
 }
 
 // failTask ends a task that no host runs. The caller holds mu.
-func (w *Worker) failTask(t *task, kind dataflow.Kind, why string, killed bool) {
-	w.end(nil, t, &pb.TaskFailure{Id: t.spec.Id, TaskKind: t.spec.Kind, ErrorKind: int32(kind), Message: why, KilledHost: killed})
+func (w *Worker) failTask(t *task, kind dataflow.Kind, why string) {
+	w.end(nil, t, &pb.TaskFailure{Id: t.spec.Id, TaskKind: t.spec.Kind, ErrorKind: int32(kind), Message: why})
 }
 
 // end records and tells a task's failure. The caller holds mu.
 func (w *Worker) end(h *host, t *task, f *pb.TaskFailure) {
-	t.failure = f
+	t.results, t.failure = nil, f
 	w.free(h, t)
-	w.sendLocked(&pb.FromWorker{Body: &pb.FromWorker_Failure{Failure: f}})
+	w.tellEnd(t)
 }
 
 // free gives back what a task held. The caller holds mu.
@@ -160,7 +195,12 @@ func (w *Worker) free(h *host, t *task) {
 		w.busy--
 		w.fill()
 	}
-	if w.drain && w.busy == 0 && len(w.queue) == 0 {
+}
+
+// tellDrained says that the worker runs nothing any more, where it was asked to say so
+// and the coordinator has all it needs to know. The caller holds mu.
+func (w *Worker) tellDrained() {
+	if w.drain && len(w.tasks) == 0 {
 		w.sendLocked(&pb.FromWorker{Body: &pb.FromWorker_Drained{Drained: &pb.Drained{}}})
 	}
 }
@@ -175,9 +215,10 @@ func (w *Worker) acked(a *pb.Ack) {
 	key := attemptKey(a.Task)
 	if t := w.tasks[key]; t != nil && t.ended() {
 		delete(w.tasks, key)
+		w.tellDrained()
 	}
 	j := w.jobs[a.Task.Job]
-	if !a.Lost || j == nil || j.outputs[key] == nil {
+	if !a.Lost || j == nil || j.outputs[key].id == nil {
 		return
 	}
 	delete(j.outputs, key)
@@ -186,16 +227,22 @@ func (w *Worker) acked(a *pb.Ack) {
 	}
 }
 
-func (w *Worker) beginDrain() {
+// beginDrain takes no more tasks of stages and lets those that run come to their end,
+// for as long as grace; then the coordinator need not wait any more.
+func (w *Worker) beginDrain(grace time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.drain {
+		return
+	}
 	w.drain = true
 	for len(w.queue) > 0 {
 		t := w.queue[0]
 		w.queue = w.queue[1:]
-		w.failTask(t, dataflow.WorkerLost, "the worker drains", false)
+		w.failTask(t, dataflow.WorkerLost, "the worker drains")
 	}
-	if w.busy == 0 {
-		w.sendLocked(&pb.FromWorker{Body: &pb.FromWorker_Drained{Drained: &pb.Drained{}}})
+	w.tellDrained()
+	if grace > 0 {
+		time.AfterFunc(grace, func() { w.send(&pb.FromWorker{Body: &pb.FromWorker_Drained{Drained: &pb.Drained{}}}) })
 	}
 }

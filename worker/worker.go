@@ -56,28 +56,29 @@ type HostProcess interface {
 
 // A Worker is a running one.
 type Worker struct {
-	cfg         Config
-	log         *slog.Logger
-	id          string
-	incarnation string
-	folder      *folder
-	listener    net.Listener
-	server      *grpc.Server
-	artifacts   *artifacts
+	cfg       Config
+	log       *slog.Logger
+	id        string
+	folder    *folder
+	listener  net.Listener
+	server    *grpc.Server
+	artifacts *artifacts
 
-	cancel context.CancelFunc
-	done   chan struct{}
-	err    error // why it ended, once done is closed
-
-	mu      sync.Mutex
-	session *session // nil while there is no coordinator
-	jobs    map[string]*job
-	tasks   map[string]*task // by attempt
-	queue   []*task          // waiting for a slot, in order of arrival
-	busy    int              // slots in use
-	epoch   uint64
-	drain   bool
+	cancel  context.CancelFunc
+	done    chan struct{}
 	closing sync.WaitGroup // jobs being ended
+
+	mu             sync.Mutex
+	err            error // why it ended
+	incarnation    string
+	session        *session      // nil while there is no coordinator
+	sessionChanged chan struct{} // closed and made anew whenever session changes
+	jobs           map[string]*job
+	tasks          map[string]*task // by attempt
+	queue          []*task          // waiting for a slot, in order of arrival
+	busy           int              // slots in use
+	epoch          uint64
+	drain          bool
 }
 
 // Start starts a worker: it listens when Start returns, and registers, and registers
@@ -120,15 +121,21 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg: cfg, log: cfg.Log, id: id, incarnation: randomID(), folder: f, listener: l,
-		done: make(chan struct{}), jobs: map[string]*job{}, tasks: map[string]*task{},
+		done: make(chan struct{}), sessionChanged: make(chan struct{}), jobs: map[string]*job{}, tasks: map[string]*task{},
 		server: grpc.NewServer(
 			grpc.MaxConcurrentStreams(1024),
+			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 			grpc.InitialWindowSize(4<<20), grpc.InitialConnWindowSize(16<<20),
 		),
 	}
-	w.artifacts = newArtifacts(f.artifacts())
-	pb.RegisterExchangeServer(w.server, &exchange.Server{Dir: cfg.Dir})
+	if w.artifacts, err = newArtifacts(f.artifacts()); err == nil {
+		err = w.sweepSpill()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("worker: %w", err), l.Close(), f.close())
+	}
+	pb.RegisterExchangeServer(w.server, &exchange.Server{Dir: cfg.Dir, Live: w.runs})
 	ctx, w.cancel = context.WithCancel(ctx)
 	go w.run(ctx)
 	return w, nil
@@ -137,22 +144,39 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 // run is the worker's life; it owns all goroutines.
 func (w *Worker) run(ctx context.Context) {
 	defer close(w.done)
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	var serving, registered sync.WaitGroup
+	serving.Go(func() {
 		if err := w.server.Serve(w.listener); err != nil && ctx.Err() == nil {
-			w.err = fmt.Errorf("worker: exchange: %w", err)
-			w.cancel()
+			w.fail(fmt.Errorf("worker: exchange: %w", err))
 		}
 	})
-	wg.Go(func() { w.keepRegistered(ctx) })
+	registered.Go(func() { w.keepRegistered(ctx) })
 	<-ctx.Done()
+	registered.Wait() // nothing begins any more
 	w.endAllJobs()
-	w.closing.Wait()
 	w.server.Stop()
-	wg.Wait()
-	if err := w.folder.close(); w.err == nil {
+	serving.Wait()
+	if err := errors.Join(w.sweepSpill(), w.folder.close()); err != nil {
+		w.fail(err)
+	}
+}
+
+// fail ends the worker for a reason. The first counts.
+func (w *Worker) fail(err error) {
+	w.mu.Lock()
+	if w.err == nil {
 		w.err = err
 	}
+	w.mu.Unlock()
+	w.cancel()
+}
+
+// runs reports whether an attempt has not ended yet.
+func (w *Worker) runs(id *pb.TaskID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := w.tasks[attemptKey(id)]
+	return t != nil && !t.ended()
 }
 
 // Addr is where the exchange listens.
@@ -161,9 +185,14 @@ func (w *Worker) Addr() string { return w.listener.Addr().String() }
 // ID names the worker; it stays when the process is started again in the same folder.
 func (w *Worker) ID() string { return w.id }
 
-// Wait returns when the worker has ended and why, nil after Close or the end of its
-// context.
-func (w *Worker) Wait() error { <-w.done; return w.err }
+// Wait returns when the worker has ended and why: nil after Close, the end of its
+// context, or when it was drained.
+func (w *Worker) Wait() error {
+	<-w.done
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
 
 // Close ends the worker: task hosts are killed and the folders of jobs removed.
 func (w *Worker) Close() error {

@@ -46,7 +46,7 @@ func TestPanicIsTheTasks(t *testing.T) {
 	if f == nil || dataflow.Kind(f.ErrorKind) != dataflow.User || f.KilledHost {
 		t.Fatalf("a panic ends as %v", f)
 	}
-	for _, want := range []string{"as asked", "in.txt", "then panic! here", "fake_test.go"} {
+	for _, want := range []string{"as asked", "in.txt", "then panic! here", "jobs_test.go"} {
 		if !strings.Contains(f.Message, want) {
 			t.Errorf("the message does not name %q: %s", want, f.Message)
 		}
@@ -115,7 +115,23 @@ func TestUnacknowledgedEndsAreToldAgain(t *testing.T) {
 	c.stop() // without an ack
 	second := newFake(t, c.addr, 8)
 	second.await()
-	if r := second.register; len(r.UnackedResults) != 1 || attemptKey(r.UnackedResults[0].Id) != attemptKey(id) {
+	if r := second.register; len(r.UnackedResults) != 1 || attemptKey(r.UnackedResults[0].Id) != attemptKey(id) || len(r.Running) != 0 {
+		t.Errorf("after a result without an ack the worker registers %v", r)
+	}
+	// Acknowledged, it is not told a third time.
+	second.send(&pb.ToWorker{Body: &pb.ToWorker_Ack{Ack: &pb.Ack{Task: id}}})
+	c.fakeCoordinator = second
+	c.mustRun(c.control(pb.TaskKind_TASK_KIND_SPLITS)) // messages are taken in order
+	second.stop()
+	third := newFake(t, c.addr, 9)
+	third.await()
+	for _, r := range third.register.UnackedResults {
+		if attemptKey(r.Id) == attemptKey(id) {
+			t.Errorf("after the ack the worker still tells %v", r)
+		}
+	}
+	if len(third.register.Held) != 1 {
+		t.Errorf("the acknowledged output is not held: %v", third.register)
 	}
 }
 
@@ -202,17 +218,18 @@ func TestRefusals(t *testing.T) {
 	w.Close()
 }
 
-func TestGivenUpBeginsAnew(t *testing.T) {
+// TestPreparedIsToldToRunningHosts: the first coordinator dies between learning what the
+// sink prepared and telling it; the second tells it with the job.
+func TestPreparedIsToldToRunningHosts(t *testing.T) {
 	c := start(t, text, false)
-	c.mapAll(c.prepare())
-	was := c.register.Incarnation
+	splits := c.mustRun(c.control(pb.TaskKind_TASK_KIND_SPLITS)).Splits
+	prepared := c.mustRun(c.control(pb.TaskKind_TASK_KIND_PREPARE)).Prepared
+	blocks := c.mapAll(splits)
 	c.stop()
-	second := newFakeWithout(t, c.addr, 8, was)
+	second := newFake(t, c.addr, 8)
 	second.await()
-	if r := second.register; r.Incarnation == was || len(r.Held) > 0 || len(r.Running) > 0 || len(r.UnackedResults) > 0 {
-		t.Errorf("a worker that was given up comes back as %v", r)
-	}
-	if left, _ := filepath.Glob(filepath.Join(c.dir, "worker", "jobs", "*")); len(left) > 0 {
-		t.Errorf("it still has %v", left)
-	}
+	c.fakeCoordinator = second
+	c.job.Prepared = map[int32][]byte{0: prepared}
+	c.send(&pb.ToWorker{Body: &pb.ToWorker_Job{Job: c.job}})
+	c.finish(blocks, text)
 }

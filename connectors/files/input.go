@@ -123,7 +123,10 @@ func storageError(op, path string, err error) error {
 		return err
 	}
 	kind := dataflow.KindOf(err)
-	if errors.Is(err, storage.ErrTransient) {
+	switch {
+	case errors.Is(err, storage.ErrNoDriver):
+		kind = dataflow.User
+	case errors.Is(err, storage.ErrTransient):
 		kind = dataflow.Transient
 	}
 	return &dataflow.Error{Op: op, Path: path, Kind: kind, Err: err}

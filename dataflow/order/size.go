@@ -21,6 +21,9 @@ func BatchBytes(b dataflow.Batch) int64 {
 // ArrayBytes is BatchBytes for one column.
 func ArrayBytes(a arrow.Array) int64 {
 	rows := int64(a.Len())
+	if rows == 0 {
+		return 0 // it may have no offsets
+	}
 	var n int64
 	if a.NullN() > 0 {
 		n += bitutil.BytesForBits(rows)

@@ -324,6 +324,10 @@ func (c *compiler) produce(n *dataflow.Node) (int, error) {
 	x := n.Exchange
 	if n.Kind == dataflow.CacheNode {
 		x = dataflow.Exchange{Kind: dataflow.Forward}
+		if len(n.PartitionedBy) > 0 {
+			// Kept by partition, it can be read beside others that are cut alike.
+			x = dataflow.Exchange{Kind: dataflow.Hash, Columns: n.PartitionedBy}
+		}
 	}
 	branches, err := c.expand(n.In[0])
 	if err != nil {

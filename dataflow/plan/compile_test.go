@@ -109,6 +109,9 @@ func parseGraph(t *testing.T, text string) *dataflow.Graph {
 				n.In = append(n.In, byName[w])
 			case k == "side":
 				n.Sides = append(n.Sides, byName[v])
+			case k == "by":
+				column, _ := strconv.Atoi(v)
+				n.PartitionedBy = []int{column}
 			case k == "partitions":
 				n.Exchange.Partitions, _ = strconv.Atoi(v)
 			}

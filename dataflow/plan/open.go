@@ -37,21 +37,8 @@ func open(env *dataflow.Env, t *tree, input func(i int) (dataflow.Stream, error)
 	if err != nil {
 		return nil, err
 	}
-	if env.Check && len(t.node.SortedBy) > 0 {
-		return checkSorted(env, s, t.node)
+	if env.Check {
+		return check(env, s, t.node)
 	}
 	return s, nil
-}
-
-// checkSorted asserts the order that a node promises.
-func checkSorted(env *dataflow.Env, s dataflow.Stream, n *dataflow.Node) (dataflow.Stream, error) {
-	args, err := sortedArgs(n.SortedBy)
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	op, err := dataflow.NewOperator("checksorted", args)
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return op.Open(env, s)
 }

@@ -2,7 +2,6 @@ package shuffle
 
 import (
 	"fmt"
-	"math/bits"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -91,10 +90,8 @@ func (p *byHash) Partition(dst []int32, b dataflow.Batch) error {
 	if err := dataflow.HashColumns(h, b, p.cols); err != nil {
 		return err
 	}
-	n := uint64(p.n)
 	for i, v := range h {
-		hi, _ := bits.Mul64(v, n)
-		dst[i] = int32(hi)
+		dst[i] = int32(dataflow.PartitionOf(v, p.n))
 	}
 	return nil
 }

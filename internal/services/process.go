@@ -65,6 +65,12 @@ func (p *process) stop() {
 	}
 }
 
+// kill ends the process at once and waits until it has ended.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+}
+
 // ready asks until the process answers well or has ended.
 func (p *process) ready(ctx context.Context, ask func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)

@@ -19,11 +19,13 @@ import (
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
-// A peer that says nothing for so long is asked whether it lives, and given up after
-// so much more.
+// A peer's connection that says nothing for so long is asked whether it lives, and
+// given up after so much more. gRPC does not ask sooner; so a peer from which no byte
+// of an answer comes for a while is given up all the same.
 const (
-	pingAfter  = 5 * time.Second
-	pingWithin = 3 * time.Second
+	pingAfter    = 10 * time.Second
+	pingWithin   = 3 * time.Second
+	defaultStall = 8 * time.Second
 )
 
 // A FetcherConfig says whose blocks are fetched and what lies near.
@@ -34,6 +36,8 @@ type FetcherConfig struct {
 	// Near is the folder of the outputs of another worker whose files can be opened
 	// from here, "" where they cannot. Nil: only the own worker's.
 	Near func(l shuffle.Location) string
+	// Stall is how long a peer may be silent while its answer is waited for, 0: 8 s.
+	Stall time.Duration
 }
 
 // A Fetcher gets ranges of outputs: as files where it can, else from the worker that
@@ -49,6 +53,9 @@ type Fetcher struct {
 
 // NewFetcher makes one; close it.
 func NewFetcher(cfg FetcherConfig) *Fetcher {
+	if cfg.Stall == 0 {
+		cfg.Stall = defaultStall
+	}
 	return &Fetcher{cfg: cfg, conns: map[string]*grpc.ClientConn{}}
 }
 
@@ -93,36 +100,34 @@ func (f *Fetcher) fetch(ctx context.Context, from shuffle.Location, lo, hi int) 
 }
 
 // remote asks the worker that has the output.
-func (f *Fetcher) remote(ctx context.Context, from shuffle.Location, lo, hi int) (io.ReadCloser, error) {
-	lost := func(err error) error {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return &dataflow.Error{Op: "exchange.Fetch", Path: from.Address, Kind: dataflow.InputLost, Err: err}
-	}
+func (f *Fetcher) remote(ctx context.Context, from shuffle.Location, lo, hi int) (_ io.ReadCloser, err error) {
 	conn, err := f.conn(from.Address)
 	if err != nil {
-		return nil, lost(err)
+		return nil, lost(from, err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	stream, err := pb.NewExchangeClient(conn).Fetch(ctx, &pb.FetchRequest{
+	ctx, cancel := context.WithCancelCause(ctx)
+	c := &chunks{ctx: ctx, cancel: cancel, from: from, stall: f.cfg.Stall}
+	c.stream, err = pb.NewExchangeClient(conn).Fetch(ctx, &pb.FetchRequest{
 		Job: f.cfg.Job, PartitionLo: int32(lo), PartitionHi: int32(hi),
 		Tasks: []*pb.TaskID{{Job: from.Task.Job, Stage: int32(from.Task.Stage), Index: int32(from.Task.Index), Attempt: int32(from.Task.Attempt)}},
 	})
 	if err != nil {
-		cancel()
-		return nil, lost(err)
+		return nil, c.failed(err)
 	}
-	first, err := stream.Recv()
+	first, err := c.recv()
 	if err != nil {
-		cancel()
-		return nil, lost(err)
+		return nil, c.failed(err)
 	}
 	if first.Lost != "" {
-		cancel()
-		return nil, lost(errors.New(first.Lost))
+		return nil, c.failed(errors.New(first.Lost))
 	}
-	return &chunks{stream: stream, rest: first.Data, left: first.Bytes, cancel: cancel, lost: lost}, nil
+	c.rest, c.left = first.Data, first.Bytes
+	return c, nil
+}
+
+// lost says that an output cannot be had from where it was.
+func lost(from shuffle.Location, err error) error {
+	return &dataflow.Error{Op: "exchange.Fetch", Path: from.Worker + " at " + from.Address, Kind: dataflow.InputLost, Err: err}
 }
 
 func (f *Fetcher) conn(address string) (*grpc.ClientConn, error) {
@@ -149,24 +154,28 @@ func (f *Fetcher) conn(address string) (*grpc.ClientConn, error) {
 
 // chunks is the data of a stream of chunks.
 type chunks struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
 	stream pb.Exchange_FetchClient
-	rest   []byte
-	left   int64 // still to come, rest included
-	cancel context.CancelFunc
-	lost   func(error) error
+	from   shuffle.Location
+	stall  time.Duration
+
+	rest []byte
+	left int64 // still to come, rest included
 }
 
+// Read implements io.Reader.
 func (c *chunks) Read(p []byte) (int, error) {
 	for len(c.rest) == 0 {
 		if c.left <= 0 {
 			return 0, io.EOF
 		}
-		m, err := c.stream.Recv()
+		m, err := c.recv()
 		if err == io.EOF {
-			return 0, c.lost(fmt.Errorf("the worker sent %d bytes too few", c.left))
+			err = fmt.Errorf("the worker sent %d bytes too few", c.left)
 		}
 		if err != nil {
-			return 0, c.lost(err)
+			return 0, c.failed(err)
 		}
 		c.rest = m.Data
 	}
@@ -176,8 +185,35 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// recv is the next chunk, for which the peer has a limited time.
+func (c *chunks) recv() (*pb.FetchChunk, error) {
+	late := time.AfterFunc(c.stall, func() {
+		c.cancel(&stalled{fmt.Errorf("no answer within %s: the worker is stopped or cut off", c.stall)})
+	})
+	defer late.Stop()
+	return c.stream.Recv()
+}
+
+// stalled marks our own doing among the reasons why a call was cancelled.
+type stalled struct{ error }
+
+// failed ends the call and says what its failure means: lost, or the reader's own end.
+func (c *chunks) failed(err error) error {
+	cause := context.Cause(c.ctx)
+	c.cancel(nil)
+	var s *stalled
+	switch {
+	case errors.As(cause, &s):
+		return lost(c.from, s.error)
+	case cause != nil:
+		return cause
+	}
+	return lost(c.from, err)
+}
+
+// Close implements io.Closer.
 func (c *chunks) Close() error {
-	c.cancel()
+	c.cancel(nil)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,9 @@ func JobDir(dir, job string) string { return filepath.Join(dir, "jobs", job) }
 // LogDir is where a job's logs lie below a worker's folder.
 func LogDir(dir, job string) string { return filepath.Join(dir, "logs", job) }
 
+// HostLog is what the log of a job's n-th host is called, from 1.
+func HostLog(n int) string { return fmt.Sprintf("host-%d.log", n) }
+
 // ValidJob refuses what is no job's id but a path.
 func ValidJob(job string) error {
 	if job == "" || job != filepath.Base(job) || strings.HasPrefix(job, ".") || len(job) > 200 {
@@ -47,6 +51,9 @@ func ValidJob(job string) error {
 type Server struct {
 	pb.UnimplementedExchangeServer
 	Dir string
+	// Live reports whether an attempt has not ended yet, so that its log may grow. Nil:
+	// none has.
+	Live func(*pb.TaskID) bool
 }
 
 // Fetch implements the service.
@@ -58,19 +65,19 @@ func (s *Server) Fetch(r *pb.FetchRequest, out pb.Exchange_FetchServer) error {
 		return status.Errorf(codes.InvalidArgument, "%d outputs in one request, at most %d", len(r.Tasks), tasksMax)
 	}
 	dir := ShuffleDir(s.Dir, r.Job)
-	buf := make([]byte, chunkBytes)
+	var buf []byte
 	for i, t := range r.Tasks {
 		id := dataflow.TaskID{Job: r.Job, Stage: int(t.Stage), Index: int(t.Index), Attempt: int(t.Attempt)}
-		if err := send(out, int32(i), filepath.Join(dir, shuffle.Name(id)), int(r.PartitionLo), int(r.PartitionHi), buf); err != nil {
+		if err := send(out, int32(i), filepath.Join(dir, shuffle.Name(id)), int(r.PartitionLo), int(r.PartitionHi), &buf); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// send sends one output's range. What is wrong with the output is part of the answer;
+// send sends one output's range, by way of buf, which grows to what is needed. What is wrong with the output is part of the answer;
 // an error ends the call.
-func send(out pb.Exchange_FetchServer, i int32, path string, lo, hi int, buf []byte) error {
+func send(out pb.Exchange_FetchServer, i int32, path string, lo, hi int, buf *[]byte) error {
 	f, err := shuffle.OpenFile(path)
 	if err != nil {
 		return out.Send(&pb.FetchChunk{Task: i, Lost: err.Error()})
@@ -80,13 +87,16 @@ func send(out pb.Exchange_FetchServer, i int32, path string, lo, hi int, buf []b
 	if err != nil {
 		return out.Send(&pb.FetchChunk{Task: i, Lost: err.Error()})
 	}
+	if n := min(size, chunkBytes); int64(len(*buf)) < n {
+		*buf = make([]byte, n)
+	}
 	first := true
 	for size > 0 || first {
-		n, err := io.ReadFull(r, buf[:min(int64(len(buf)), size)])
+		n, err := io.ReadFull(r, (*buf)[:min(int64(len(*buf)), size)])
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
 			return status.Errorf(codes.DataLoss, "%s: %v", path, err)
 		}
-		c := &pb.FetchChunk{Task: i, Data: buf[:n]}
+		c := &pb.FetchChunk{Task: i, Data: (*buf)[:n]}
 		if first {
 			c.Bytes, first = size, false
 		}
@@ -107,20 +117,30 @@ func (s *Server) ReadLog(r *pb.ReadLogRequest, out pb.Exchange_ReadLogServer) er
 	if err := ValidJob(job); err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	names := []string{filepath.Join(LogDir(s.Dir, job), shuffle.Name(dataflow.TaskID{
-		Job: job, Stage: int(r.Task.Stage), Index: int(r.Task.Index), Attempt: int(r.Task.Attempt)})+".log")}
 	if r.Task.Attempt < 0 {
-		names, _ = filepath.Glob(filepath.Join(LogDir(s.Dir, job), "host-*.log"))
+		return s.sendHostLogs(out, LogDir(s.Dir, job), r.Offset)
 	}
-	for _, name := range names {
-		if err := sendLog(out, name, r.Offset, r.Follow && len(names) == 1); err != nil {
+	name := filepath.Join(LogDir(s.Dir, job), shuffle.Name(dataflow.TaskID{
+		Job: job, Stage: int(r.Task.Stage), Index: int(r.Task.Index), Attempt: int(r.Task.Attempt)})+".log")
+	return sendLog(out, name, r.Offset, func() bool { return r.Follow && s.Live != nil && s.Live(r.Task) })
+}
+
+// sendHostLogs sends the logs of all hosts that the job has had here, one after the
+// other.
+func (s *Server) sendHostLogs(out pb.Exchange_ReadLogServer, dir string, offset int64) error {
+	for n := 1; ; n++ {
+		name := filepath.Join(dir, HostLog(n))
+		if _, err := os.Stat(name); n > 1 && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err := sendLog(out, name, offset, func() bool { return false }); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
-func sendLog(out pb.Exchange_ReadLogServer, name string, offset int64, follow bool) error {
+// sendLog sends a log from offset on, and what is added to it while grows says so.
+func sendLog(out pb.Exchange_ReadLogServer, name string, offset int64, grows func() bool) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return status.Errorf(codes.NotFound, "%s: no such log here", filepath.Base(name))
@@ -135,6 +155,7 @@ func sendLog(out pb.Exchange_ReadLogServer, name string, offset int64, follow bo
 	}
 	buf := make([]byte, 64<<10)
 	for {
+		more := grows() // asked first: what is written until now is read below
 		n, err := f.ReadAt(buf, offset)
 		if n > 0 {
 			if err := out.Send(&pb.Chunk{Data: buf[:n]}); err != nil {
@@ -146,7 +167,7 @@ func sendLog(out pb.Exchange_ReadLogServer, name string, offset int64, follow bo
 		if err != nil && err != io.EOF {
 			return status.Error(codes.Internal, err.Error())
 		}
-		if !follow {
+		if !more {
 			return nil
 		}
 		select {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -48,10 +50,9 @@ func (a *attempt) moved(rowsIn int64) {
 // run runs the attempt and reports how it ended.
 func (a *attempt) run(ctx context.Context) {
 	result, err := a.try(ctx)
-	if err != nil && ctx.Err() != nil {
-		if cause := context.Cause(ctx); dataflow.KindOf(err) != dataflow.User {
-			err = cause
-		}
+	// Once cancelled, whatever else went wrong is a consequence.
+	if err != nil && ctx.Err() != nil && dataflow.KindOf(err) != dataflow.User {
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		a.host.send(&pb.FromHost{Body: &pb.FromHost_Failure{Failure: a.failure(err)}})
@@ -64,35 +65,42 @@ func (a *attempt) run(ctx context.Context) {
 
 // try runs the attempt; a panic is an error of kind User.
 func (a *attempt) try(ctx context.Context) (result *pb.TaskResult, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			result, err = nil, &panicError{value: v, stack: string(debug.Stack())}
-		}
-	}()
 	if a.host.program == nil {
 		return nil, &dataflow.Error{Op: "task", Task: a.id.String(), Kind: dataflow.Fatal, Err: a.host.broken}
 	}
 	env, closeEnv, err := a.env(ctx)
 	if err != nil {
-		return nil, err
+		return nil, &dataflow.Error{Op: "task", Task: a.id.String(), Kind: ownFiles(err), Err: err}
 	}
-	env.Log.Info("attempt begins", "task", a.id.String(), "kind", a.spec.Kind, "split", a.spec.GetSplit().GetId(),
+	defer closeEnv()
+	env.Log.Info("attempt begins", "task", a.id.String(), "what", a.what(), "split", a.spec.GetSplit().GetId(),
 		"partition_lo", a.spec.PartitionLo, "partition_hi", a.spec.PartitionHi)
 	defer func() {
-		switch {
-		case err != nil:
-			env.Log.Error("attempt fails", "err", err)
-		case result == nil:
-			env.Log.Error("attempt panics")
-		default:
-			env.Log.Info("attempt ends", "rows_in", a.rowsIn.Load(), "rows_out", a.rowsOut.Load(), "seconds", time.Since(a.started).Seconds())
+		if v := recover(); v != nil {
+			result, err = nil, &panicError{value: v, stack: string(debug.Stack())}
 		}
-		err = errors.Join(err, closeEnv())
+		if err != nil {
+			env.Log.Error("attempt fails", "kind", dataflow.KindOf(err).String(), "err", err)
+			return
+		}
+		env.Log.Info("attempt ends", "rows_in", a.rowsIn.Load(), "rows_out", a.rowsOut.Load(), "seconds", time.Since(a.started).Seconds())
 	}()
 	if a.spec.Kind != pb.TaskKind_TASK_KIND_RUN {
 		return a.control(env)
 	}
 	return a.work(env)
+}
+
+// what says in words what the attempt does.
+func (a *attempt) what() string {
+	stages := a.host.program.Plan.Stages
+	switch id := int(a.spec.Id.Stage); {
+	case a.spec.Kind != pb.TaskKind_TASK_KIND_RUN:
+		return strings.ToLower(strings.TrimPrefix(a.spec.Kind.String(), "TASK_KIND_")) + " " + strconv.Itoa(int(a.spec.Target))
+	case id >= 0 && id < len(stages):
+		return stages[id].Name
+	}
+	return ""
 }
 
 // panicError is a panic outside the functions that name their record.
@@ -104,7 +112,7 @@ type panicError struct {
 func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 
 // env makes what the attempt's operators are given; the function frees it.
-func (a *attempt) env(ctx context.Context) (*dataflow.Env, func() error, error) {
+func (a *attempt) env(ctx context.Context) (*dataflow.Env, func(), error) {
 	h := a.host
 	if err := os.MkdirAll(h.init.LogDir, 0o755); err != nil {
 		return nil, nil, err
@@ -118,11 +126,7 @@ func (a *attempt) env(ctx context.Context) (*dataflow.Env, func() error, error) 
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
-	limit := a.spec.MemoryBytes
-	if limit == 0 {
-		limit = h.memory.Limit() / int64(max(h.init.Slots, 1))
-	}
-	a.memory = h.memory.Child("task "+a.id.String(), limit)
+	a.memory = h.memory.attempt("task "+a.id.String(), a.spec.MemoryBytes)
 	a.alloc = newCountingAllocator()
 	env := &dataflow.Env{
 		Context: compute.WithAllocator(ctx, a.alloc), Task: a.id, Alloc: a.alloc, Memory: a.memory,
@@ -139,9 +143,15 @@ func (a *attempt) env(ctx context.Context) (*dataflow.Env, func() error, error) 
 		BatchRows: dataflow.DefaultBatchRows, BatchBytes: dataflow.DefaultBatchBytes,
 		Check: h.job.Check,
 	}
-	return env, func() error {
+	return env, func() {
 		a.memory.Close()
-		return errors.Join(temp.remove(), f.Close())
+		if n := a.alloc.used.Load(); h.job.Check && n != 0 {
+			env.Log.Warn("batches were not released", "bytes", n)
+		}
+		if err := temp.remove(); err != nil {
+			env.Log.Error("spill files cannot be removed", "err", err)
+		}
+		f.Close()
 	}, nil
 }
 
@@ -158,7 +168,11 @@ func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
 		return nil, err
 	}
 	in := &inputs{a: a, env: env, stage: stage}
+	// Again, for those that nobody could close any more; before the memory they hold
+	// is given back.
+	defer in.close()
 	env.Side = in.side
+	env.Share = in.share()
 	out, err := a.output(env, in, stage)
 	if err != nil {
 		return nil, err
@@ -174,7 +188,7 @@ func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer stream.Close() // again; drive closes it and looks at the error
+	defer stream.Close() // again, after a panic; drive closes it and looks at the error
 	if err := a.drive(env, stream, out); err != nil {
 		return nil, err
 	}
@@ -207,6 +221,9 @@ func (a *attempt) drive(env *dataflow.Env, in dataflow.Stream, out *output) erro
 		}
 		a.rowsOut.Add(rows)
 		a.moved(0)
+		if env.Context.Err() != nil {
+			return errors.Join(context.Cause(env.Context), in.Close())
+		}
 	}
 }
 
@@ -215,6 +232,13 @@ func (a *attempt) control(env *dataflow.Env) (*pb.TaskResult, error) {
 	h := a.host
 	target := int(a.spec.Target)
 	result := &pb.TaskResult{Id: a.spec.Id, Kind: a.spec.Kind}
+	targets := len(h.program.Plan.Sinks)
+	if a.spec.Kind == pb.TaskKind_TASK_KIND_SPLITS {
+		targets = len(h.program.Plan.Sources)
+	}
+	if target < 0 || target >= targets {
+		return nil, &dataflow.Error{Op: "task", Kind: dataflow.Fatal, Err: fmt.Errorf("%s of %d, the plan has %d", a.spec.Kind, target, targets)}
+	}
 	if a.spec.Kind == pb.TaskKind_TASK_KIND_SPLITS {
 		splits, err := h.program.Source(target).Splits(env.Context, dataflow.SplitHint{Slots: int(a.spec.Slots)})
 		if err != nil {

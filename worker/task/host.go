@@ -24,13 +24,6 @@ import (
 	"github.com/divisi-data/divisi/worker/exchange"
 )
 
-// Shares of a host's memory budget. Reservations cover what operators keep; the rest
-// is for batches on their way, the runtime, and garbage not yet collected.
-const (
-	reservedShare = 0.45
-	limitShare    = 0.80
-)
-
 // progressEvery is how often running attempts report.
 const progressEvery = time.Second
 
@@ -47,7 +40,7 @@ type host struct {
 	job       *pb.JobSpec
 	program   *plan.Program
 	broken    error // why there is no program
-	memory    *dataflow.Memory
+	memory    *budget
 	fetcher   *exchange.Fetcher
 	locations *locations
 
@@ -114,8 +107,14 @@ func serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job), over f
 	if h.stream, err = pb.NewHostClient(cc).Attach(ctx); err != nil {
 		return fmt.Errorf("task host: attach to the worker: %w", err)
 	}
-	defer h.wg.Wait() // attempts end before the connection does
-	defer cancel()
+	defer func() { // attempts end before the connections do
+		cancel()
+		h.wg.Wait()
+		if h.fetcher != nil {
+			h.fetcher.Close()
+			h.memory.close()
+		}
+	}()
 	err = h.run(ctx, build)
 	over(err)
 	return err
@@ -131,11 +130,7 @@ func (h *host) run(ctx context.Context, build func(*dataflow.Job)) error {
 		return errors.New("task host: the worker's first message is not an init")
 	}
 	h.start(build)
-	defer func() {
-		if h.fetcher != nil {
-			h.fetcher.Close()
-		}
-	}()
+	h.wg.Go(func() { h.memory.watch(ctx) })
 	h.wg.Go(func() { h.report(ctx) })
 	for {
 		m, err := h.stream.Recv()
@@ -173,11 +168,7 @@ func (h *host) start(build func(*dataflow.Job)) {
 	for sink, what := range h.job.Prepared {
 		h.prepared[sink] = what
 	}
-	budget := h.init.MemoryBytes
-	if budget > 0 {
-		debug.SetMemoryLimit(int64(limitShare * float64(budget)))
-	}
-	h.memory = dataflow.NewMemory("task host of "+h.job.Id, int64(reservedShare*float64(budget)))
+	h.memory = newBudget("task host of "+h.job.Id, h.init.MemoryBytes, int(h.init.Slots))
 	h.fetcher = exchange.NewFetcher(exchange.FetcherConfig{
 		Job: h.job.Id, Own: h.init.ExchangeAddress, Dir: filepath.Join(h.init.Dirs[0], "shuffle"), Near: h.locations.near(h.init.Machine, h.job.Id),
 	})
@@ -187,7 +178,7 @@ func (h *host) start(build func(*dataflow.Job)) {
 		ready.Error, h.broken = err.Error(), err
 	} else {
 		h.program = p
-		ready.Fingerprint = p.Plan.Fingerprint
+		ready.Fingerprint, ready.PlanText = p.Plan.Fingerprint, p.Plan.Text()
 	}
 	h.send(&pb.FromHost{Body: &pb.FromHost_Ready{Ready: ready}})
 }
@@ -290,15 +281,12 @@ func (h *host) report(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		p := &pb.HostProgress{MemoryUsedBytes: h.memory.Used(), RssBytes: residentBytes()}
+		p := &pb.HostProgress{MemoryUsedBytes: h.memory.root.Used(), RssBytes: h.memory.rss.Load()}
 		h.mu.Lock()
 		for _, a := range h.running {
 			p.Tasks = append(p.Tasks, a.progress())
 		}
 		h.mu.Unlock()
-		if budget := h.init.MemoryBytes; budget > 0 && p.RssBytes > budget/10*9 {
-			debug.FreeOSMemory()
-		}
 		h.send(&pb.FromHost{Body: &pb.FromHost_Progress{Progress: p}})
 	}
 }

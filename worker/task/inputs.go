@@ -3,7 +3,9 @@ package task
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -20,6 +22,26 @@ type inputs struct {
 
 	local, remote atomic.Int64 // bytes fetched
 	wait          atomic.Int64 // nanoseconds
+
+	mu     sync.Mutex
+	opened []dataflow.Stream
+}
+
+// keep notes a stream, to be closed at the end whoever was to do it.
+func (in *inputs) keep(s dataflow.Stream) dataflow.Stream {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.opened = append(in.opened, s)
+	return s
+}
+
+// close closes all inputs, most of them again.
+func (in *inputs) close() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, s := range in.opened {
+		s.Close()
+	}
 }
 
 // open opens the stage's i-th input.
@@ -33,6 +55,22 @@ func (in *inputs) open(i int) (dataflow.Stream, error) {
 		return nil, err
 	}
 	return &counted{Stream: s, a: in.a}, nil
+}
+
+// share is which keys the attempt has, where all its partitions were made by hash.
+func (in *inputs) share() dataflow.Share {
+	var share dataflow.Share
+	for _, input := range in.stage.Inputs {
+		if input.Mode != plan.ByPartition {
+			continue
+		}
+		x := in.a.host.program.Plan.Exchanges[input.Exchange]
+		if x.Kind != dataflow.Hash {
+			return dataflow.Share{}
+		}
+		share = dataflow.Share{Lo: int(in.a.spec.PartitionLo), Hi: int(in.a.spec.PartitionHi), Of: x.Partitions}
+	}
+	return share
 }
 
 // side opens the whole of the exchange that a node reads beside the rows.
@@ -62,7 +100,7 @@ func (in *inputs) source(input plan.Input) (dataflow.Stream, error) {
 	} else {
 		a.bytesIn.Add(split.Bytes)
 	}
-	return &counted{Stream: s, a: a}, nil
+	return in.keep(&counted{Stream: s, a: a}), nil
 }
 
 // exchange opens the attempt's share of an exchange.
@@ -82,7 +120,8 @@ func (in *inputs) exchange(input plan.Input) (dataflow.Stream, error) {
 	default:
 		from = h.locations.all(input.Exchange)
 	}
-	return shuffle.Open(in.env, h.fetcher.Counting(&in.local, &in.remote), from, lo, hi, in.schema(input.Exchange), shuffle.ReadOptions{}), nil
+	s := shuffle.Open(in.env, h.fetcher.Counting(&in.local, &in.remote), from, lo, hi, in.schema(input.Exchange), shuffle.ReadOptions{})
+	return in.keep(&waiting{Stream: s, in: in}), nil
 }
 
 func (in *inputs) schema(exchange int) *arrow.Schema {
@@ -96,10 +135,27 @@ type counted struct {
 }
 
 func (c *counted) Next(ctx context.Context) (dataflow.Batch, error) {
+	if ctx.Err() != nil { // an operator may read all its input before it gives anything
+		return nil, context.Cause(ctx)
+	}
 	b, err := c.Stream.Next(ctx)
 	if err == nil {
 		c.a.moved(b.NumRows())
 	}
+	return b, err
+}
+
+// waiting measures how long an exchange is waited for.
+type waiting struct {
+	dataflow.Stream
+	in *inputs
+}
+
+// Next implements dataflow.Stream.
+func (w *waiting) Next(ctx context.Context) (dataflow.Batch, error) {
+	began := time.Now()
+	b, err := w.Stream.Next(ctx)
+	w.in.wait.Add(int64(time.Since(began)))
 	return b, err
 }
 

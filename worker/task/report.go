@@ -78,7 +78,7 @@ func tail(name string, n int64) string {
 func (a *attempt) stats(in *inputs) *pb.TaskStats {
 	s := &pb.TaskStats{
 		RowsIn: a.rowsIn.Load(), BytesIn: a.read(), RowsOut: a.rowsOut.Load(), BytesSpilled: a.spilled.Load(),
-		WallNanos: int64(time.Since(a.started)), HostRssBytes: residentBytes(),
+		WallNanos: int64(time.Since(a.started)), HostRssBytes: a.host.memory.rssMax.Load(),
 	}
 	if a.memory != nil {
 		s.PeakMemoryBytes = a.memory.Peak()

@@ -10,13 +10,16 @@ import (
 )
 
 // temp is an attempt's spill files: a folder of its own in each of the job's folders.
-type temp struct{ dirs []string }
+type temp struct {
+	dirs []string
+	free func(dir string) int64 // bytes
+}
 
 func newTemp(jobDirs []string, attempt string) (*temp, error) {
 	if len(jobDirs) == 0 {
 		return nil, errors.New("the worker gave no folder for spill files")
 	}
-	t := &temp{}
+	t := &temp{free: freeBytes}
 	for _, d := range jobDirs {
 		t.dirs = append(t.dirs, filepath.Join(d, "spill", attempt))
 	}
@@ -35,19 +38,33 @@ func (t *temp) Create(name string) (*os.File, error) {
 			errs = append(errs, err)
 			continue
 		}
-		if free := freeBytes(d); free > most {
+		if free := t.free(d); free > most {
 			best, most = d, free
 		}
 	}
 	if best == "" {
-		return nil, errors.Join(errs...)
+		err := errors.Join(errs...)
+		return nil, &dataflow.Error{Op: "spill", Kind: ownFiles(err), Err: err}
 	}
 	if most < lowWater {
 		return nil, &dataflow.Error{Op: "spill", Path: best, Kind: dataflow.DiskFull,
 			Err: fmt.Errorf("%w: %d bytes free, %d must stay free", dataflow.ErrDiskFull, most, int64(lowWater)),
 			Try: "free space there, or add a folder"}
 	}
-	return os.CreateTemp(best, filepath.Base(name)+"-*")
+	f, err := os.CreateTemp(best, filepath.Base(name)+"-*")
+	if err != nil {
+		return nil, &dataflow.Error{Op: "spill", Path: best, Kind: ownFiles(err), Err: err}
+	}
+	return f, nil
+}
+
+// ownFiles is what it means when a file of the host's own cannot be made: the disk is
+// full, or something is wrong with the machine; nothing that the user has done.
+func ownFiles(err error) dataflow.Kind {
+	if dataflow.KindOf(err) == dataflow.DiskFull {
+		return dataflow.DiskFull
+	}
+	return dataflow.Transient
 }
 
 // remove deletes all the attempt's files.

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/dataflow"
@@ -61,9 +60,7 @@ func (r reader) Open(env *dataflow.Env, in *files.Input, schema *arrow.Schema) (
 	if err != nil {
 		return nil, err
 	}
-	rows, err := files.NewRows(env, in, blocks, files.RowOptions{Op: "jsonl.Read", Schema: schema, Parser: func(b *array.RecordBuilder) (files.RowParser, error) {
-		return newParser(b)
-	}})
+	rows, err := files.NewRows(env, in, blocks, files.RowOptions{Op: "jsonl.Read", Schema: schema, Parser: NewParser})
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,9 @@ type parser struct {
 	scratch []byte
 }
 
-func newParser(b *array.RecordBuilder) (files.RowParser, error) {
+// NewParser parses records, each one JSON object, into the columns of b; fields are
+// found by the columns' names.
+func NewParser(b *array.RecordBuilder) (files.RowParser, error) {
 	p := &parser{names: map[string]int{}, values: make([]value, len(b.Fields()))}
 	for i, f := range b.Schema().Fields() {
 		c, err := columnOf(f, b.Field(i))

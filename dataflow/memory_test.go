@@ -1,0 +1,106 @@
+package dataflow
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestMemoryTree(t *testing.T) {
+	root := NewMemory("root", 100)
+	a, b := root.Child("a", 60), root.Child("b", 0)
+	for _, s := range []struct {
+		m    *Memory
+		n    int64
+		want bool
+	}{{a, 60, true}, {a, 1, false}, {b, 41, false}, {b, 40, true}, {b, 1, false}} {
+		if got := s.m.TryReserve(s.n); got != s.want {
+			t.Errorf("%s: reserving %d gives %v", s.m.name, s.n, got)
+		}
+	}
+	a.Release(10)
+	if root.Used() != 90 || a.Used() != 50 || a.Peak() != 60 || root.Peak() != 100 {
+		t.Errorf("used %d of %d, peaks %d and %d", a.Used(), root.Used(), a.Peak(), root.Peak())
+	}
+	err := b.Reserve(20)
+	if !errors.Is(err, ErrOutOfMemory) || KindOf(err) != OutOfMemory || !strings.Contains(err.Error(), "asked for 20 bytes, holds 40 of 100, root holds 90 of 100") {
+		t.Errorf("out of memory says %v", err)
+	}
+	a.Close()
+	b.Close()
+	if root.Used() != 0 {
+		t.Errorf("%d bytes are left", root.Used())
+	}
+}
+
+func TestMemoryBorrowers(t *testing.T) {
+	root, pool := NewMemory("root", 100), NewMemory("lent", 50)
+	a, b := root.Borrower("a", 25, pool), root.Borrower("b", 25, pool)
+	if a.Limit() != 75 {
+		t.Errorf("the limit of one is %d, want 75", a.Limit())
+	}
+	if !a.TryReserve(75) || a.TryReserve(1) {
+		t.Error("one alone has its own and the pool")
+	}
+	if !b.TryReserve(25) || b.TryReserve(1) {
+		t.Error("the other still has its own, and nothing to borrow")
+	}
+	a.Release(60) // 15 are left, nothing borrowed
+	if pool.Used() != 0 || root.Used() != 40 {
+		t.Errorf("lent %d, used %d", pool.Used(), root.Used())
+	}
+	if !b.TryReserve(50) || b.TryReserve(1) {
+		t.Error("what was given back is lent again")
+	}
+	b.Close()
+	a.Close()
+	if pool.Used() != 0 || root.Used() != 0 {
+		t.Errorf("left: lent %d, used %d", pool.Used(), root.Used())
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("releasing what was not reserved goes unnoticed")
+		}
+	}()
+	a.Release(1)
+}
+
+// What is lent never exceeds the pool, whatever the order; run with -race.
+func TestMemoryBorrowersAtOnce(t *testing.T) {
+	const tasks, own, lent = 4, 10, 40
+	root, pool := NewMemory("root", tasks*own+lent), NewMemory("lent", lent)
+	var wg sync.WaitGroup
+	for i := range tasks {
+		m := root.Borrower("task", own, pool)
+		r := rand.New(rand.NewPCG(1, uint64(i)))
+		wg.Go(func() {
+			held := int64(0)
+			for range 2000 {
+				n := r.Int64N(9)
+				if held > 0 && r.IntN(2) == 0 {
+					n = min(n, held)
+					m.Release(n)
+					held -= n
+					continue
+				}
+				ok := m.TryReserve(n)
+				if ok {
+					held += n
+				}
+				if !ok && held+n <= own {
+					t.Errorf("holding %d of its own %d, %d more are refused", held, own, n)
+				}
+			}
+			if m.Used() != held {
+				t.Errorf("uses %d, want %d", m.Used(), held)
+			}
+			m.Close()
+		})
+	}
+	wg.Wait()
+	if pool.Peak() > lent || pool.Peak() == 0 || root.Used() != 0 || pool.Used() != 0 {
+		t.Errorf("lent %d at most of %d; left %d and %d", pool.Peak(), lent, root.Used(), pool.Used())
+	}
+}

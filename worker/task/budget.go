@@ -1,0 +1,127 @@
+package task
+
+import (
+	"context"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/divisi-data/divisi/dataflow"
+)
+
+// Shares of a host's memory budget. Reservations cover what operators keep; the rest
+// is for batches on their way, the runtime, and garbage not yet collected.
+const (
+	reservedShare = 0.45 // what may be reserved
+	limitShare    = 0.80 // what Go's collector keeps the heap below, if it can
+	scarceShare   = 0.90 // of the budget, resident: nothing is lent any more
+	relaxedShare  = 0.75 // below it, things are lent again
+)
+
+const (
+	watchEvery = 100 * time.Millisecond
+	freeEvery  = time.Second
+)
+
+// A budget is a host's memory: half of what may be reserved is the slots' own, in
+// equal parts, and half is lent to whoever asks first, so that one task that runs
+// alone has most of it and a second that comes later is not left with nothing.
+type budget struct {
+	bytes  int64 // of the process, 0: no limit
+	root   *dataflow.Memory
+	lent   *dataflow.Memory
+	own    int64 // of each slot
+	rss    atomic.Int64
+	rssMax atomic.Int64
+}
+
+func newBudget(name string, bytes int64, slots int) *budget {
+	b := &budget{bytes: bytes}
+	reserved := int64(reservedShare * float64(bytes))
+	b.root, b.lent = dataflow.NewMemory(name, reserved), dataflow.NewMemory("lent", reserved/2)
+	b.own = reserved / 2 / int64(max(slots, 1))
+	if bytes > 0 {
+		heapLimits.set(b, int64(limitShare*float64(bytes)))
+	}
+	return b
+}
+
+// close ends what the budget asked of the process.
+func (b *budget) close() { heapLimits.set(b, 0) }
+
+// heapLimits are the limits that the hosts in this process ask of Go's collector: one,
+// but where a program runs its cluster in itself. The largest counts, and when none is
+// left, the program's own.
+var heapLimits limits
+
+type limits struct {
+	mu  sync.Mutex
+	own int64 // the program's, while of is not empty
+	of  map[*budget]int64
+}
+
+func (l *limits) set(b *budget, n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.of) == 0 {
+		if n == 0 {
+			return
+		}
+		l.own, l.of = debug.SetMemoryLimit(-1), map[*budget]int64{}
+	}
+	delete(l.of, b)
+	if n > 0 {
+		l.of[b] = n
+	}
+	most := int64(0)
+	for _, n := range l.of {
+		most = max(most, n)
+	}
+	if most == 0 {
+		most = l.own
+	}
+	debug.SetMemoryLimit(most)
+}
+
+// attempt is one attempt's share. With more than 0 bytes wanted, so many are its own.
+func (b *budget) attempt(name string, want int64) *dataflow.Memory {
+	if b.bytes == 0 {
+		return b.root.Child(name, 0)
+	}
+	return b.root.Borrower(name, max(want, b.own), b.lent)
+}
+
+// watch measures what the kernel counts for the process until ctx ends. When that
+// comes near the budget, nothing is lent and free memory goes back to the system.
+func (b *budget) watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	withheld := int64(0)
+	defer func() { b.lent.Release(withheld) }()
+	var freed time.Time
+	for {
+		now := residentBytes()
+		b.rss.Store(now)
+		b.rssMax.Store(max(b.rssMax.Load(), now))
+		switch {
+		case b.bytes == 0:
+		case float64(now) > scarceShare*float64(b.bytes):
+			if n := b.lent.Limit() - b.lent.Used(); n > 0 && b.lent.TryReserve(n) {
+				withheld += n
+			}
+			if time.Since(freed) >= freeEvery {
+				debug.FreeOSMemory()
+				freed = time.Now()
+			}
+		case withheld > 0 && float64(now) < relaxedShare*float64(b.bytes):
+			b.lent.Release(withheld)
+			withheld = 0
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,228 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/shuffle"
+	pb "github.com/divisi-data/divisi/proto/divisipb"
+)
+
+func at(stage, index, attempt int32, worker string) *pb.BlockLocation {
+	return &pb.BlockLocation{Task: &pb.TaskID{Job: "j", Stage: stage, Index: index, Attempt: attempt}, Worker: worker, Address: worker + ":1", Machine: "m-" + worker, DataDir: "/" + worker}
+}
+
+func tasksOf(l []shuffle.Location) string {
+	var out []string
+	for _, x := range l {
+		out = append(out, fmt.Sprintf("%d/%d.%d@%s", x.Task.Stage, x.Task.Index, x.Task.Attempt, x.Worker))
+	}
+	return strings.Join(out, " ")
+}
+
+func TestLocations(t *testing.T) {
+	l := newLocations()
+	if err := l.wait(t.Context(), map[int32]int64{3: 0}); err != nil {
+		t.Errorf("an exchange whose producers ran no task is waited for: %v", err)
+	}
+	ended, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("why")
+	cancel(why)
+	if err := l.wait(ended, map[int32]int64{3: 1}); err != why {
+		t.Errorf("a wait that is cancelled gives %v", err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- l.wait(t.Context(), map[int32]int64{3: 2, 4: 1}) }()
+	l.told(&pb.Locations{Exchange: 3, Version: 1, Blocks: []*pb.BlockLocation{at(1, 2, 7, "a")}})
+	l.told(&pb.Locations{Exchange: 4, Version: 1})
+	select {
+	case err := <-waited:
+		t.Errorf("the wait ended at half of what it was for: %v", err)
+	default:
+	}
+	l.told(&pb.Locations{Exchange: 3, Version: 2, Blocks: []*pb.BlockLocation{at(1, 0, 9, "b"), at(0, 5, 2, "a")}})
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+	if got := tasksOf(l.all(3)); got != "0/5.2@a 1/0.9@b 1/2.7@a" {
+		t.Errorf("in order of stage and index: %s", got)
+	}
+	// A task that ran again: its latest attempt counts.
+	l.told(&pb.Locations{Exchange: 3, Version: 3, Blocks: []*pb.BlockLocation{at(1, 2, 11, "b")}})
+	if got := tasksOf(l.one(3, 1, 2)); got != "1/2.11@b" {
+		t.Errorf("the producer that ran again is at %s", got)
+	}
+	if got := l.one(3, 1, 99); got != nil {
+		t.Errorf("a producer nobody told of is at %v", got)
+	}
+	l.told(&pb.Locations{Exchange: 3, Version: 1, Reset_: true, Blocks: []*pb.BlockLocation{at(1, 1, 12, "c")}})
+	if got := tasksOf(l.all(3)); got != "1/1.12@c" {
+		t.Errorf("after a reset: %s", got)
+	}
+	if got := l.all(77); got != nil {
+		t.Errorf("of an unknown exchange: %v", got)
+	}
+	where := shuffle.Location{Worker: "c"}
+	if got := l.near("m-c", "j")(where); got != "/c/jobs/j/shuffle" {
+		t.Errorf("on the same machine the files are at %q", got)
+	}
+	for _, machine := range []string{"", "m-a"} {
+		if got := l.near(machine, "j")(where); got != "" {
+			t.Errorf("from machine %q the files are at %q", machine, got)
+		}
+	}
+}
+
+func TestTemp(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	tmp, err := newTemp([]string{a, b}, "2-7.9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := map[string]int64{tmp.dirs[0]: lowWater, tmp.dirs[1]: 2 * lowWater}
+	tmp.free = func(dir string) int64 { return free[dir] }
+	f, err := tmp.Create("../run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if dir := filepath.Dir(f.Name()); dir != filepath.Join(b, "spill", "2-7.9") {
+		t.Errorf("the file lies in %s, most room is in %s", dir, b)
+	}
+	// Now the other one has more.
+	free[tmp.dirs[1]] = lowWater - 1
+	if f, err = tmp.Create("run"); err != nil || !strings.HasPrefix(f.Name(), a) {
+		t.Fatalf("%v, %v", f, err)
+	}
+	f.Close()
+	free[tmp.dirs[0]] = 5
+	_, err = tmp.Create("run")
+	if !errors.Is(err, dataflow.ErrDiskFull) || dataflow.KindOf(err) != dataflow.DiskFull || !strings.Contains(err.Error(), tmp.dirs[1]) || !strings.Contains(err.Error(), fmt.Sprint(lowWater-1, " bytes free")) {
+		t.Errorf("full disks give %v", err)
+	}
+	if err := tmp.remove(); err != nil {
+		t.Error(err)
+	}
+	for _, d := range tmp.dirs {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there", d)
+		}
+	}
+	// Folders that cannot be made are not the user's mistake.
+	if err := os.WriteFile(filepath.Join(a, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tmp.dirs = []string{filepath.Join(a, "file", "spill")}
+	if _, err = tmp.Create("run"); dataflow.KindOf(err) != dataflow.Transient {
+		t.Errorf("no folder gives %v (%s)", err, dataflow.KindOf(err))
+	}
+	if _, err := newTemp(nil, "x"); err == nil {
+		t.Error("no folders are enough")
+	}
+}
+
+func TestBudget(t *testing.T) {
+	b := &budget{bytes: 1, root: dataflow.NewMemory("host", 80), lent: dataflow.NewMemory("lent", 40), own: 20}
+	usual, larger := b.attempt("usual", 0), b.attempt("larger", 35)
+	if usual.Limit() != 60 || larger.Limit() != 75 {
+		t.Errorf("limits %d and %d, want 60 and 75", usual.Limit(), larger.Limit())
+	}
+	if !usual.TryReserve(60) || !larger.TryReserve(20) || larger.TryReserve(1) {
+		t.Error("20 are own and 40 are lent, and all is the root's")
+	}
+	usual.Close()
+	larger.Close()
+
+	// A process above its budget lends nothing; when it ends, all is as before.
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	b.watch(ended)
+	if b.lent.Peak() != 40 || b.lent.Used() != 0 || b.rssMax.Load() == 0 {
+		t.Errorf("withheld %d at most and %d now, resident %d", b.lent.Peak(), b.lent.Used(), b.rssMax.Load())
+	}
+	b.bytes, b.lent = math.MaxInt64, dataflow.NewMemory("lent", 40)
+	b.watch(ended)
+	if b.lent.Peak() != 0 {
+		t.Error("a process far below its budget lends nothing")
+	}
+	if m := newBudget("unlimited", 0, 2).attempt("a", 0); m.Limit() != 0 {
+		t.Errorf("without a budget the limit is %d", m.Limit())
+	}
+}
+
+// The collector's limit is that of the largest host in the process, and in the end the
+// program's own.
+func TestHeapLimits(t *testing.T) {
+	const own = int64(5 << 40)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(own))
+	now := func() int64 { return debug.SetMemoryLimit(-1) }
+	a := newBudget("a", 2<<40, 1)
+	b := newBudget("b", 3<<40, 1)
+	newBudget("none", 0, 1).close()
+	want := func(what string, bytes int64) {
+		if now() != bytes {
+			t.Errorf("%s: the limit is %d, want %d", what, now(), bytes)
+		}
+	}
+	share := limitShare
+	want("both", int64(share*float64(3<<40)))
+	b.close()
+	want("one", int64(share*float64(2<<40)))
+	a.close()
+	a.close()
+	want("none", own)
+}
+
+func TestChunked(t *testing.T) {
+	for _, n := range []int{0, 1, splitsPerMessage, splitsPerMessage + 1, 3*splitsPerMessage + 7} {
+		r := &pb.TaskResult{Id: &pb.TaskID{Attempt: 5}, Kind: pb.TaskKind_TASK_KIND_SPLITS, RowHash: 9}
+		var want, got []string
+		for i := range n {
+			want = append(want, fmt.Sprint(i))
+			r.Splits = append(r.Splits, &pb.Split{Id: fmt.Sprint(i)})
+		}
+		parts := chunked(r)
+		for i, p := range parts {
+			for _, s := range p.Splits {
+				got = append(got, s.Id)
+			}
+			if p.Id.Attempt != 5 || p.Kind != r.Kind || p.More != (i < len(parts)-1) || len(p.Splits) > splitsPerMessage {
+				t.Errorf("part %d of %d: %d splits, more %v", i, len(parts), len(p.Splits), p.More)
+			}
+		}
+		if !slices.Equal(got, want) || parts[len(parts)-1].RowHash != 9 {
+			t.Errorf("%d splits become %d", n, len(got))
+		}
+	}
+}
+
+func TestDifference(t *testing.T) {
+	if got, want := difference("a\nb\nc\n", "a\nx\nc\n"), "- b\n+ x\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestTail(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(name, []byte("one\ntwo\nthr\xffee\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int64]string{100: "one\ntwo\nthr\uFFFDee\n", 9: "thr\uFFFDee\n", 3: ""} {
+		if got := tail(name, n); got != want {
+			t.Errorf("the last %d bytes: %q, want %q", n, got, want)
+		}
+	}
+	if got := tail(name+"-not", 10); got != "" {
+		t.Errorf("of no file: %q", got)
+	}
+}
