@@ -185,7 +185,9 @@ func (s *stream) column(r *pqarrow.ColumnReader, n int64) (arrow.Array, error) {
 		return nil, fmt.Errorf("%d values instead of %d", chunked.Len(), n)
 	}
 	var out arrow.Array
-	if chunks := chunked.Chunks(); len(chunks) == 1 {
+	if chunks := chunked.Chunks(); chunked.DataType().ID() == arrow.DICTIONARY {
+		return s.spelled(chunks)
+	} else if len(chunks) == 1 {
 		out = chunks[0]
 		out.Retain()
 	} else if out, err = array.Concatenate(chunks, s.env.Alloc); err != nil {
@@ -196,6 +198,28 @@ func (s *stream) column(r *pqarrow.ColumnReader, n int64) (arrow.Array, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// spelled makes text of a column's chunks of numbers into dictionaries.
+func (s *stream) spelled(chunks []arrow.Array) (arrow.Array, error) {
+	out := make([]arrow.Array, 0, len(chunks))
+	defer func() {
+		for _, a := range out {
+			a.Release()
+		}
+	}()
+	for _, c := range chunks {
+		a, err := expand(files.Bounded(s.env.Alloc), c.(*array.Dictionary))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a)
+	}
+	if len(out) == 1 {
+		out[0].Retain()
+		return out[0], nil
+	}
+	return array.Concatenate(out, s.env.Alloc)
 }
 
 func (s *stream) drop() {
