@@ -165,7 +165,7 @@ func framesOf(t testing.TB, data []byte) []byte {
 
 func TestRanges(t *testing.T) {
 	long := text(450_000)
-	frames := text(2*FrameBytes + 1000)
+	frames := bytes.Repeat(text(1000), 2*FrameBytes/1000+1)
 	for _, c := range []struct {
 		name   string
 		codec  Codec
@@ -192,7 +192,7 @@ func TestRanges(t *testing.T) {
 			size := int64(len(c.stored))
 			rnd := rand.New(rand.NewPCG(1, 2))
 			most := 0
-			for round := range 6 {
+			for round := range 4 {
 				cuts := []int64{0, size}
 				for range round * 4 {
 					cuts = append(cuts, rnd.Int64N(size+1))

@@ -176,3 +176,8 @@ func (b *blockWriter) Close() error {
 	}
 	return b.err
 }
+
+// Reset begins another stream.
+func (b *blockWriter) Reset(w io.Writer) {
+	b.w, b.plain, b.any, b.err = w, b.plain[:0], false, nil
+}
