@@ -5,6 +5,7 @@ package divisi
 import (
 	_ "github.com/divisi-data/divisi/connectors/files"
 	_ "github.com/divisi-data/divisi/connectors/files/arrow"
+	_ "github.com/divisi-data/divisi/connectors/files/avro"
 	_ "github.com/divisi-data/divisi/connectors/files/csv"
 	_ "github.com/divisi-data/divisi/connectors/files/jsonl"
 	_ "github.com/divisi-data/divisi/connectors/files/parquet"
