@@ -57,8 +57,8 @@ type Policy struct {
 type SinkArgs struct {
 	Path   string `json:"path"` // the folder
 	Format string `json:"format"`
-	// Options are the format's own, and "compression": none, gzip or zstd for
-	// formats that do not compress by themselves.
+	// Options are the format's own, and "compression" for formats that do
+	// not compress by themselves: codec.Names has the names.
 	Options json.RawMessage `json:"options,omitempty"`
 }
 
