@@ -19,7 +19,7 @@ import (
 // commands is the command table: a command is a line here and a file.
 var commands = []func(*app) *cobra.Command{
 	demoCommand, upCommand, downCommand,
-	runCommand, submitCommand, explainCommand,
+	runCommand, submitCommand, streamingCommand, explainCommand,
 	lsCommand, showCommand, logsCommand, topCommand, cancelCommand, retryCommand, waitCommand, drainCommand,
 	initCommand, validateCommand, inspectCommand,
 	coordinatorCommand, workerCommand, versionCommand,
@@ -36,7 +36,7 @@ type app struct {
 
 func main() {
 	if len(os.Args) > 1 && slices.Contains([]string{"--task-host", "--describe"}, os.Args[1]) {
-		divisi.Main(wordcount) // as the job binary of the demo
+		divisi.MainArgs("divisi", builtin, os.Args[1:]) // as a job binary of its own
 	}
 	exit(execute(context.Background(), &app{out: os.Stdout, err: os.Stderr}, os.Args[1:]))
 }
