@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -133,11 +134,11 @@ func streamingUsage(err error) error {
 func describeStreaming(w io.Writer, s streaming.Spec) {
 	line := func(name string, values ...string) { fmt.Fprintf(w, "%-9s %s\n", name, strings.Join(values, " ")) }
 	line("input", s.Inputs...)
-	line("mapper", s.Mapper)
+	line("mapper", cmp.Or(s.Mapper, "(lines pass)"))
 	if s.Combiner != "" {
 		line("combiner", s.Combiner)
 	}
-	line("reducer", s.Reducer, fmt.Sprintf("(%d tasks)", s.Reduces))
+	line("reducer", cmp.Or(s.Reducer, "(lines pass)"), fmt.Sprintf("(%d tasks)", s.Reduces))
 	for _, f := range s.Files {
 		line("file", f.Name, "from", f.Path)
 	}

@@ -26,7 +26,7 @@ func javaHash(key string, parts int) int {
 // and each word is in the part that Hadoop puts it in.
 func TestWordCount(t *testing.T) {
 	for name, in := range map[string][]string{
-		"prose": {prose(1, 3000), prose(2, 10), "", prose(3, 500)}, "one line": {"a b a"}, "empty": {""}, "one word": {strings.Repeat("x x x x\n", 5000)},
+		"prose": {prose(1, 3000), "", prose(3, 500)}, "one line": {"a b a"}, "empty": {""}, "one word": {strings.Repeat("x x x x\n", 5000)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, in...)
@@ -34,8 +34,11 @@ func TestWordCount(t *testing.T) {
 			want := b.shell("cat in-*.txt | ./mapper.py | sort | ./reducer.py")
 			for _, reduces := range []int{1, 2, 7} {
 				for _, combiner := range []string{"", "python3 reducer.py"} {
-					if len(in) == 1 && (reduces == 7 || reduces == 1 != (combiner == "")) {
-						continue // small ones need not be tried in every way
+					if (combiner != "") != (reduces == 2) && (len(in) == 1 || combiner != "") {
+						continue // not all need be tried in every way
+					}
+					if len(in) == 1 && reduces == 7 {
+						continue
 					}
 					name := fmt.Sprintf("%d reducers, combiner %q", reduces, combiner)
 					flags := []string{"-files", "mapper.py,reducer.py", "-mapper", "python3 mapper.py", "-reducer", "reducer.py", "-numReduceTasks", fmt.Sprint(reduces)}
