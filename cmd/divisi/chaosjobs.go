@@ -15,15 +15,6 @@ import (
 // count: chainMark STAGES KEYS IN... OUT.
 const chainMark = "@chain"
 
-// builtin is the job of this binary when it is a job binary.
-func builtin(j *df.Job) {
-	if a := j.Args(); len(a) > 4 && a[0] == chainMark {
-		chain(j)
-		return
-	}
-	wordcount(j)
-}
-
 const chainPartitions = 4
 
 // chain is a job of many small stages: words are numbered, and the numbers move

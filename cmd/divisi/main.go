@@ -19,7 +19,7 @@ import (
 // commands is the command table: a command is a line here and a file.
 var commands = []func(*app) *cobra.Command{
 	demoCommand, upCommand, downCommand,
-	runCommand, submitCommand, explainCommand,
+	runCommand, submitCommand, streamingCommand, explainCommand,
 	lsCommand, showCommand, logsCommand, topCommand, cancelCommand, retryCommand, waitCommand, drainCommand,
 	initCommand, validateCommand, inspectCommand, faultproxyCommand, chaosCommand,
 	coordinatorCommand, workerCommand, versionCommand,
@@ -36,13 +36,7 @@ type app struct {
 
 func main() {
 	if len(os.Args) > 1 && slices.Contains([]string{"--task-host", "--describe"}, os.Args[1]) {
-		switch { // as a job binary; the function's name is the job's
-		case os.Args[1] == "--task-host":
-			divisi.Main(builtin)
-		case slices.Contains(os.Args, chainMark):
-			divisi.Main(chain)
-		}
-		divisi.Main(wordcount)
+		divisi.MainArgs(builtinName(os.Args[2:]), builtin, os.Args[1:]) // as a job binary of its own
 	}
 	exit(execute(context.Background(), &app{out: os.Stdout, err: os.Stderr}, os.Args[1:]))
 }
