@@ -13,6 +13,7 @@ type FileSource[T any] struct {
 	format   string
 	options  options
 	columns  bool // the format is told the columns of T
+	folders  []string
 	skipBad  bool
 	badMax   int64
 	bytesMax int64
@@ -26,6 +27,7 @@ type fileSourceArgs struct {
 	Format         string          `json:"format"`
 	Options        options         `json:"options,omitempty"`
 	Schema         json.RawMessage `json:"schema,omitempty"`
+	Partitions     []string        `json:"partitions,omitempty"`
 	Policy         filePolicy      `json:"policy,omitzero"`
 	MaxRecordBytes int64           `json:"max_record_bytes,omitempty"`
 }
@@ -148,6 +150,13 @@ func (s FileSource[T]) DeadLetter(path string) FileSource[T] {
 	return s
 }
 
+// Partitioned says that some columns of T stand in the names of folders, column=value
+// as Hive has them, instead of in the files.
+func (s FileSource[T]) Partitioned(columns ...string) FileSource[T] {
+	s.folders = columns
+	return s
+}
+
 // MaxRecordBytes bounds one record; a longer one is bad. Without it the bound is
 // 64 MiB.
 func (s FileSource[T]) MaxRecordBytes(n int64) FileSource[T] {
@@ -184,7 +193,10 @@ func (s FileSource[T]) source(j *Job, c *codec[T]) (string, Ref) {
 		}
 	}
 	args := fileSourceArgs{Paths: s.paths, Format: s.format, Options: s.options, MaxRecordBytes: s.bytesMax,
-		Policy: s.policy(), Schema: s.schema(j, c, name)}
+		Partitions: s.folders, Policy: s.policy(), Schema: s.schema(j, c, name)}
+	if len(s.folders) > 0 && !s.columns {
+		j.Errorf("%s: rows without columns have no place for those of folders", name)
+	}
 	if s.deadLetter != "" {
 		bad := args
 		bad.Policy = filePolicy{Bad: "only"}

@@ -94,7 +94,7 @@ func ReadBytes(r io.Reader, buf []byte, n int64) ([]byte, error) {
 // Find goes to the first place, at from or later and before to, where mark stands.
 // False if there is none.
 func (s *Sequential) Find(mark []byte, from, to int64) (bool, error) {
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, min(64<<10, max(0, s.r.in.Size-from)+1)) // a short read shows the end
 	for from < to {
 		n, err := s.r.ReadAt(buf[:min(int64(len(buf)), s.r.in.Size-from)], from)
 		if err != nil && err != io.EOF {

@@ -54,7 +54,13 @@ func NewSource(a SourceArgs) (dataflow.Source, error) {
 			return fail("schema: %w", err)
 		}
 	}
-	if s.reader, err = f.Reader(ReadOptions{Options: a.Options, Schema: s.given, Columns: a.Columns, Predicate: a.Predicate}); err != nil {
+	o := ReadOptions{Options: a.Options, Schema: s.given, Columns: a.Columns, Predicate: a.Predicate}
+	if len(a.Partitions) > 0 {
+		s.reader, err = newPartitioned(f, o, a.Partitions)
+	} else {
+		s.reader, err = f.Reader(o)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if a.Policy.Bad == onlyBad {

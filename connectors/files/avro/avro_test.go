@@ -22,6 +22,9 @@ import (
 func TestAvro(t *testing.T) {
 	for i, c := range slices.Concat(filestest.FlatTables(), filestest.NestedTables()) {
 		for k, opt := range []string{`{"block_bytes":40}`, `{"compression":"none","block_bytes":1}`, `{"compression":"snappy"}`, `{"compression":"zstd","block_bytes":100}`, `{"compression":"bzip2"}`} {
+			if strings.Contains(opt, "bzip2") && i > 4 { // whose decoder is slow to begin
+				continue
+			}
 			if k > 0 && !strings.Contains(c.Name, "some") {
 				continue
 			}

@@ -3,7 +3,6 @@ package avro
 import (
 	"bytes"
 	"compress/bzip2"
-	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/hamba/avro/v2"
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/snappy"
 
 	"github.com/divisi-data/divisi/connectors/files"
@@ -160,17 +160,19 @@ func (f *file) readMetadata() (map[string][]byte, error) {
 // decoder reads the records of a range.
 type decoder struct {
 	*file
-	in     *files.Input
-	fields []decode // of the file's record, in its order
-	column []int    // where each goes; -1: it is passed over
+	in      *files.Input
+	fields  []decode // of the file's record, in its order
+	column  []int    // where each goes; -1: it is passed over
+	lacking []int    // columns that the file lacks, and that are null
 
-	ended  bool
-	at     int64 // the block that is read
-	next   int64 // record of it
-	count  int64
-	stored []byte
-	plain  []byte
-	values input
+	ended   bool
+	at      int64 // the block that is read
+	next    int64 // record of it
+	count   int64
+	stored  []byte
+	plain   []byte
+	values  input
+	inflate io.ReadCloser // kept from block to block
 }
 
 func (d *decoder) columns(schema *arrow.Schema) error {
@@ -178,9 +180,18 @@ func (d *decoder) columns(schema *arrow.Schema) error {
 		if err := d.ask(d.in.Path, []string{f.Name}); err != nil {
 			return err
 		}
+		own := d.schema.FieldIndices(f.Name)
+		if len(own) == 0 && f.Nullable {
+			d.lacking = append(d.lacking, schema.FieldIndices(f.Name)[0])
+			continue
+		}
 		if _, err := files.ColumnIndex("avro.Read", d.schema, f.Name); err != nil {
 			return fmt.Errorf("%s: %w", d.in.Path, err)
 		}
+	}
+	if n := len(d.lacking); n > 0 && n == schema.NumFields() { // another's file
+		_, err := files.ColumnIndex("avro.Read", d.schema, schema.Field(0).Name)
+		return fmt.Errorf("%s: %w", d.in.Path, err)
 	}
 	for _, f := range d.record.Fields() {
 		i, fn, err := -1, decode(nil), error(nil)
@@ -238,6 +249,9 @@ func (d *decoder) Decode(b *array.RecordBuilder) (files.Position, int64, error) 
 		if err := f(&d.values, col); err != nil {
 			return p, 0, fmt.Errorf("block at %d, record %d, field %s: %w", d.at, d.next, d.record.Fields()[i].Name(), err)
 		}
+	}
+	for _, c := range d.lacking {
+		b.Field(c).AppendNull()
 	}
 	n := int64(before - len(d.values.b))
 	if d.in.MaxRecordBytes > 0 && n > d.in.MaxRecordBytes {
@@ -304,7 +318,12 @@ func (d *decoder) decompress() ([]byte, error) {
 		}
 		return d.plain, nil
 	case "deflate":
-		r = flate.NewReader(bytes.NewReader(d.stored))
+		if d.inflate == nil {
+			d.inflate = flate.NewReader(bytes.NewReader(d.stored))
+		} else if err := d.inflate.(flate.Resetter).Reset(bytes.NewReader(d.stored), nil); err != nil {
+			return nil, err
+		}
+		r = d.inflate
 	case "bzip2":
 		r = bzip2.NewReader(bytes.NewReader(d.stored))
 	case "zstandard":

@@ -56,6 +56,9 @@ func (s *stream) plan() (err error) {
 	}
 	s.leaves = map[int]bool{}
 	for _, f := range s.fields {
+		if f < 0 {
+			continue
+		}
 		markLeaves(&s.arrow.Manifest.Fields[f], s.leaves)
 	}
 	m := s.pq.MetaData()
@@ -136,6 +139,10 @@ func (s *stream) begin() error {
 		s.per = max(1, min(s.per, int64(s.env.BatchBytes)/width))
 	}
 	for _, f := range s.fields {
+		if f < 0 { // the file lacks it
+			s.readers = append(s.readers, nil)
+			continue
+		}
 		r, err := s.arrow.GetFieldReader(context.Background(), f, s.leaves, []int{s.group.index})
 		if err != nil {
 			return err
@@ -154,6 +161,10 @@ func (s *stream) batch() (dataflow.Batch, error) {
 		}
 	}()
 	for i, r := range s.readers {
+		if r == nil {
+			cols = append(cols, array.MakeArrayOfNull(s.env.Alloc, s.schema.Field(i).Type, int(n)))
+			continue
+		}
 		c, err := s.column(r, n)
 		if err != nil {
 			return nil, fmt.Errorf("column %s, row group %d: %w", s.schema.Field(i).Name, s.group.index, err)
@@ -224,7 +235,9 @@ func (s *stream) spelled(chunks []arrow.Array) (arrow.Array, error) {
 
 func (s *stream) drop() {
 	for _, r := range s.readers {
-		r.Release()
+		if r != nil {
+			r.Release()
+		}
 	}
 	s.readers = nil
 }
