@@ -76,7 +76,7 @@ func run(name string, build func(*dataflow.Job), args []string, stdout, stderr i
 		slots = runtime.GOMAXPROCS(0)
 	}
 	if f.cluster != "" {
-		if c, err = client.Dial(ctx, f.cluster); err != nil {
+		if c, err = client.DialPatiently(ctx, f.cluster); err != nil {
 			return err
 		}
 		defer c.Close()

@@ -2,11 +2,13 @@ package coordinator
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/divisi-data/divisi/coordinator/job"
 	"github.com/divisi-data/divisi/coordinator/sched"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/mutant"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -58,6 +60,9 @@ func (s *state) launch(js *jobState, w *workerState, a job.Attempt) {
 	if w.session == nil || js.job == nil || s.workers[w.id] != w {
 		return // it is found missing when the worker comes back, or lost with it
 	}
+	if !js.job.Runs(a) && !mutant.On("a waiting launch outlives its job") {
+		return // it was cancelled, or its job has ended, while this waited for the journal
+	}
 	t := s.introduce(js, w)
 	what := js.job.Task(a.Key)
 	spec := &divisipb.TaskSpec{
@@ -101,6 +106,9 @@ func (s *state) introduce(js *jobState, w *workerState) *told {
 		for i, p := range js.job.PreparedSinks() {
 			spec.Prepared[int32(i)] = p
 		}
+		if s.c.secrets != nil {
+			s.c.secrets.reveal(spec.Env)
+		}
 		w.session.send(&divisipb.ToWorker{Body: &divisipb.ToWorker_Job{Job: spec}})
 	}
 	return t
@@ -109,7 +117,7 @@ func (s *state) introduce(js *jobState, w *workerState) *told {
 // locate tells a worker what it does not know yet of where an exchange's blocks lie.
 func (s *state) locate(js *jobState, w *workerState, t *told, exchange int) int64 {
 	blocks, reset, version := js.job.Locations(exchange, t.versions[exchange])
-	if t.versions[exchange] == version {
+	if t.versions[exchange] == version || mutant.On("locations are told once") && t.versions[exchange] > 0 {
 		return version
 	}
 	t.versions[exchange] = version
@@ -118,6 +126,9 @@ func (s *state) locate(js *jobState, w *workerState, t *told, exchange int) int6
 		n := min(len(blocks), blocksPerChunk)
 		at += int64(n)
 		m := &divisipb.Locations{Job: js.id, Exchange: int32(exchange), Version: at, Reset_: reset && first}
+		if reset && n < len(blocks) {
+			m.Version = 0 // who waits for a version of before must not take a part for all
+		}
 		for _, b := range blocks[:n] {
 			l := &divisipb.BlockLocation{Task: toTaskID(js.id, b.Attempt), Worker: b.Worker.ID, Incarnation: b.Worker.Incarnation, Address: b.Address}
 			if o := s.workers[b.Worker.ID]; o != nil && o.who() == b.Worker {
@@ -149,7 +160,7 @@ func (s *state) sendPrepared(js *jobState, sink int) {
 	}
 	said := js.job.PreparedSinks()[sink]
 	for _, w := range s.members {
-		if t := w.told[js.id]; t != nil && t.spec && w.session != nil {
+		if t := w.told[js.id]; t != nil && t.spec && w.session != nil && !mutant.On("what a sink prepared is not told") {
 			w.session.send(&divisipb.ToWorker{Body: &divisipb.ToWorker_JobUpdate{JobUpdate: &divisipb.JobUpdate{Job: js.id, Prepared: map[int32][]byte{int32(sink): said}}}})
 		}
 	}
@@ -183,15 +194,32 @@ func (s *state) tick() {
 		switch {
 		case w.session == nil && now-w.detached > job.Instant(s.c.cfg.Reattach):
 			s.lose(w, "its stream broke and it did not come back")
-		case w.session != nil && now-w.seen > job.Instant(s.c.cfg.Lease):
+		case w.session != nil && now-w.seen > job.Instant(s.c.cfg.Lease) && !mutant.On("silence is no loss"):
 			s.lose(w, "it was silent for longer than its lease of "+s.c.cfg.Lease.String())
-		case w.excluded && w.scoreAt(now) < exclusionScore/2:
+		case w.excluded && (w.scoreAt(now) < exclusionScore/2 || !s.replaceable(w)):
 			w.excluded = false
 			s.schedule(w)
 		}
 	}
 	s.hold(now)
 	s.abandon(now)
+}
+
+// slept forgives the time in which this process itself did not run: what workers said
+// meanwhile has not been read yet, and nobody's lease may end by it.
+func (s *state) slept(now job.Instant) {
+	gap := now - s.ticked
+	first := s.ticked == 0
+	s.ticked = now
+	if first || gap <= max(job.Instant(s.c.cfg.Heartbeat), 5*job.Instant(tickEvery)) {
+		return
+	}
+	s.log.Warn("this process did not run for a while", "for", time.Duration(gap).Round(time.Millisecond))
+	for _, w := range s.members {
+		w.seen = min(now, w.seen+gap)
+		w.detached = min(now, w.detached+gap)
+	}
+	s.hopeful += gap
 }
 
 // hold ends the wait for workers after a restart.
@@ -215,6 +243,18 @@ func (s *state) hold(now job.Instant) {
 			}
 		}
 	}
+}
+
+// expectedOf lists the incarnations of a worker that are waited for, in order.
+func (s *state) expectedOf(id string) []job.Worker {
+	var all []job.Worker
+	for w := range s.expected {
+		if w.ID == id {
+			all = append(all, w)
+		}
+	}
+	slices.SortFunc(all, func(a, b job.Worker) int { return strings.Compare(a.Incarnation, b.Incarnation) })
+	return all
 }
 
 func (s *state) firstExpected() job.Worker {

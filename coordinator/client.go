@@ -129,6 +129,9 @@ func (c *Coordinator) submit(ctx context.Context, r *divisipb.SubmitRequest) (*d
 	for _, f := range req.GetJob().GetFiles() {
 		need(f.GetSha256(), f.GetName())
 	}
+	if err := c.secrets.hide(req.GetJob().GetEnv()); err != nil {
+		return nil, status.Error(codes.Unavailable, err.Error())
+	}
 	reply := make(chan answer[*divisipb.SubmitReply], 1)
 	c.box.post(func(s *state) {
 		id, existed, err := s.submit(req, missing)
@@ -158,7 +161,7 @@ func (s *state) submit(req *divisipb.SubmitRequest, missing []string) (id string
 		return "", false, status.Errorf(codes.FailedPrecondition, "not uploaded: %s", strings.Join(missing, ", "))
 	}
 	for id == "" || s.jobs[id] != nil {
-		id = jobID(req.GetJob().GetName())
+		id = jobID(req.GetJob().GetName(), s.random)
 	}
 	req.Job.Id = id
 	now := int64(s.clock())
@@ -178,7 +181,7 @@ func (s *state) submit(req *divisipb.SubmitRequest, missing []string) (id string
 }
 
 // jobID is the job's name as far as it can be part of a path, and 50 random bits.
-func jobID(name string) string {
+func jobID(name string, random func(int) string) string {
 	var b strings.Builder
 	for _, r := range strings.ToLower(name) {
 		switch {
@@ -195,7 +198,7 @@ func jobID(name string) string {
 	if n == "" {
 		n = "job"
 	}
-	return n + "-" + randomName(10)
+	return n + "-" + random(10)
 }
 
 func (cl *clientService) GetJob(ctx context.Context, r *divisipb.GetJobRequest) (*divisipb.JobStatus, error) {
@@ -251,20 +254,30 @@ func (cl *clientService) CancelJob(ctx context.Context, r *divisipb.CancelJobReq
 	}
 	reply := make(chan answer[*divisipb.CancelJobReply], 1)
 	cl.c.box.post(func(s *state) {
-		js, err := s.find(r.GetJob())
+		err := s.cancelJob(r.GetJob(), why, func(st divisipb.JobState) {
+			reply <- answer[*divisipb.CancelJobReply]{v: &divisipb.CancelJobReply{State: st}}
+		})
 		if err != nil {
-			reply <- answer[*divisipb.CancelJobReply]{err: notFound(err)}
-			return
+			reply <- answer[*divisipb.CancelJobReply]{err: err}
 		}
-		s.step(js, job.Cancel{Why: why})
-		st := js.state()
-		s.out(func() { reply <- answer[*divisipb.CancelJobReply]{v: &divisipb.CancelJobReply{State: st}} })
 	})
 	a, err := await(ctx, cl.c.box, reply)
 	if err == nil {
 		err = a.err
 	}
 	return a.v, rpcError(err)
+}
+
+// cancelJob cancels a job; answer is given its state when the journal has it.
+func (s *state) cancelJob(id, why string, answer func(divisipb.JobState)) error {
+	js, err := s.find(id)
+	if err != nil {
+		return notFound(err)
+	}
+	s.step(js, job.Cancel{Why: why})
+	st := js.state()
+	s.out(func() { answer(st) })
+	return nil
 }
 
 func (cl *clientService) RetryJob(ctx context.Context, r *divisipb.RetryJobRequest) (*divisipb.SubmitReply, error) {
@@ -349,15 +362,19 @@ func (cl *clientService) ListWorkers(ctx context.Context, _ *divisipb.ListWorker
 
 func (cl *clientService) DrainWorker(ctx context.Context, r *divisipb.DrainWorkerRequest) (*divisipb.DrainWorkerReply, error) {
 	return query(ctx, cl.c, func(s *state) (*divisipb.DrainWorkerReply, error) {
-		w := s.workers[r.GetWorker()]
-		if w == nil {
-			return nil, notFound(fmt.Errorf("no worker %q", r.GetWorker()))
-		}
-		w.draining = true
-		s.schedule(w)
-		s.tell(w.who(), &divisipb.ToWorker{Body: &divisipb.ToWorker_Drain{Drain: &divisipb.Drain{GraceMillis: r.GetGraceMillis()}}})
-		return &divisipb.DrainWorkerReply{}, nil
+		return &divisipb.DrainWorkerReply{}, s.drain(r.GetWorker(), r.GetGraceMillis())
 	})
+}
+
+func (s *state) drain(worker string, graceMillis int64) error {
+	w := s.workers[worker]
+	if w == nil {
+		return notFound(fmt.Errorf("no worker %q", worker))
+	}
+	w.draining = true
+	s.schedule(w)
+	s.tell(w.who(), &divisipb.ToWorker{Body: &divisipb.ToWorker_Drain{Drain: &divisipb.Drain{GraceMillis: graceMillis}}})
+	return nil
 }
 
 // Events sends what is kept in memory, what is older from the journal's files, and with

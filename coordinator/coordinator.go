@@ -61,6 +61,7 @@ type Coordinator struct {
 	log       *slog.Logger
 	journal   *journal.Journal
 	artifacts *artifacts
+	secrets   *secrets // nil in a Core
 	box       *mailbox
 	state     *state // the loop's own
 	grpc      *grpc.Server
@@ -81,13 +82,7 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	for d, or := range map[*time.Duration]time.Duration{
-		&cfg.Lease: 5 * time.Second, &cfg.Heartbeat: time.Second, &cfg.Reattach: 500 * time.Millisecond, &cfg.CleanWait: 30 * time.Second,
-	} {
-		if *d == 0 {
-			*d = or
-		}
-	}
+	cfg.setTimes()
 	for _, a := range []string{cfg.Listen, cfg.HTTP} {
 		if err := loopback(a); err != nil {
 			return nil, err
@@ -95,6 +90,9 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 	}
 	c := &Coordinator{cfg: cfg, log: cfg.Log, box: newMailbox(), ended: make(chan struct{})}
 	if c.artifacts, err = openArtifacts(filepath.Join(cfg.State, "artifacts")); err != nil {
+		return nil, err
+	}
+	if c.secrets, err = openSecrets(filepath.Join(cfg.State, "secrets")); err != nil {
 		return nil, err
 	}
 	c.state = newState(c)
@@ -112,6 +110,13 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 			c.journal.Close()
 		}
 	}()
+	var envs []map[string]string
+	for _, js := range c.state.jobs {
+		envs = append(envs, js.req.GetJob().GetEnv())
+	}
+	if err = c.secrets.sweep(envs); err != nil {
+		return nil, err
+	}
 	if c.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, err
 	}
@@ -165,6 +170,17 @@ func (c *Coordinator) end(ctx context.Context) {
 		c.fail(err)
 	}
 	close(c.ended)
+}
+
+// setTimes gives the times that are not set their defaults.
+func (cfg *Config) setTimes() {
+	for d, or := range map[*time.Duration]time.Duration{
+		&cfg.Lease: 5 * time.Second, &cfg.Heartbeat: time.Second, &cfg.Reattach: 500 * time.Millisecond, &cfg.CleanWait: 30 * time.Second,
+	} {
+		if *d == 0 {
+			*d = or
+		}
+	}
 }
 
 // fail stops the coordinator for a reason. The first counts.

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -211,6 +212,27 @@ func TestReattach(t *testing.T) {
 		b, okB := w.acked[name(runs[1].GetId())]
 		return okA && okB && !a && !b
 	})
+}
+
+// TestOnlyWorkerFails: much that fails on a worker is no reason to do without it when
+// there is no other.
+func TestOnlyWorkerFails(t *testing.T) {
+	c := start(t, t.TempDir())
+	w := newFake(t, "w1", 4)
+	w.do = func(task *divisipb.TaskSpec) *divisipb.FromWorker {
+		// Three tasks fail twice each.
+		if task.GetId().GetStage() == 0 && w.count(0) <= 6 {
+			return &divisipb.FromWorker{Body: &divisipb.FromWorker_Failure{Failure: &divisipb.TaskFailure{Id: task.GetId(), ErrorKind: int32(dataflow.Transient), Message: "again"}}}
+		}
+		return succeed(task)
+	}
+	w.attach(c)
+	id := submit(t, c)
+	st := outcome(t, c, id)
+	succeeded(t, st)
+	if w.count(0) != 9 {
+		t.Errorf("%d attempts of stage 0, want 9", w.count(0))
+	}
 }
 
 func TestCancel(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/divisi-data/divisi/coordinator/job"
 	"github.com/divisi-data/divisi/coordinator/sched"
 	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/internal/mutant"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -71,7 +72,9 @@ func (s *state) enter(js *jobState) {
 	s.jobs[js.id] = js
 	s.order = append(s.order, js)
 	if k := js.req.GetIdempotencyKey(); k != "" {
-		s.keys[submitKey(js.req)] = js.id
+		if !mutant.On("submits are not recognised") {
+			s.keys[submitKey(js.req)] = js.id
+		}
 	}
 }
 
@@ -126,7 +129,10 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 	case job.Journal:
 		r := toRecord(js.id, a.Record)
 		r.UnixNanos = int64(now) // as the machine knows it
-		seq := s.append(r)
+		seq := s.last
+		if _, won := a.Record.(job.TaskWon); !won || !mutant.On("winners are not journalled") {
+			seq = s.append(r)
+		}
 		s.tally(a.Record)
 		// The journal's goroutine reads r until it is durable; so does note.
 		s.out(func() { js.note(seq, r) })
@@ -183,7 +189,7 @@ func (s *state) tally(r job.Record) {
 
 // release gives back what an attempt took in the scheduler's books.
 func (s *state) release(js *jobState, a job.Attempt) {
-	if n, ok := js.placed[a.Key]; ok && n == a.Number {
+	if n, ok := js.placed[a.Key]; ok && n == a.Number && !(a.Index == 1 && mutant.On("slots are not given back")) {
 		delete(js.placed, a.Key)
 		s.sched.Done(sched.ID{Job: js.id, Stage: a.Stage, Index: a.Index})
 	}
@@ -223,7 +229,7 @@ func (s *state) endedOn(js *jobState, worker string) {
 		return
 	}
 	delete(e.wait, worker)
-	if len(e.wait) > 0 || s.holding {
+	if len(e.wait) > 0 && !(e.hostsOnly && mutant.On("the end of hosts is not waited for")) || s.holding {
 		return
 	}
 	js.ending = nil

@@ -89,14 +89,22 @@ func (c *Coordinator) loop(ctx context.Context) {
 		for _, f := range c.box.take() {
 			f(s)
 		}
-		s.flush()
-		s.tick()
-		s.assign()
-		s.flush()
-		s.tellWatchers()
+		s.slept(s.clock())
+		next := s.turn()
 		if s.broken != nil {
 			c.fail(s.broken)
 		}
-		timer.Reset(s.nextTick())
+		timer.Reset(next)
 	}
+}
+
+// turn does what has become due, after what was posted. It returns how long nothing
+// will be, if nothing else happens.
+func (s *state) turn() time.Duration {
+	s.flush()
+	s.tick()
+	s.assign()
+	s.flush()
+	s.tellWatchers()
+	return s.nextTick()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/divisi-data/divisi/coordinator/job"
 	"github.com/divisi-data/divisi/coordinator/journal"
 	"github.com/divisi-data/divisi/coordinator/sched"
+	"github.com/divisi-data/divisi/internal/mutant"
 	"github.com/divisi-data/divisi/internal/version"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
@@ -40,6 +41,8 @@ type state struct {
 	epoch   uint64
 	cluster string
 	clock   func() job.Instant
+	random  func(n int) string // a name of so many letters
+	journal Log
 
 	jobs    map[string]*jobState
 	order   []*jobState       // as submitted
@@ -56,6 +59,7 @@ type state struct {
 	expected map[job.Worker]*divisipb.WorkerJoined
 	hopeful  job.Instant // until when they are waited for
 	holding  bool
+	ticked   job.Instant // the last tick
 
 	delayed []delayed // wants that are not due yet
 
@@ -89,6 +93,7 @@ type delayed struct {
 type counts struct {
 	submitted, succeeded, failed, canceled int64
 	attempts, won, failures, lostWorkers   int64
+	corrupt                                int64
 	near, rack, far                        int64
 	records                                int64
 }
@@ -98,7 +103,7 @@ func newState(c *Coordinator) *state {
 	// unnoticed, and the numbers still mean something to people.
 	start := time.Now()
 	return &state{
-		c: c, log: c.log, clock: func() job.Instant { return job.Instant(start.UnixNano() + int64(time.Since(start))) },
+		c: c, log: c.log, random: randomName, clock: func() job.Instant { return job.Instant(start.UnixNano() + int64(time.Since(start))) },
 		jobs: map[string]*jobState{}, keys: map[string]string{}, workers: map[string]*workerState{},
 		sched: sched.New(sched.Config{}), departed: map[job.Worker]bool{}, expected: map[job.Worker]*divisipb.WorkerJoined{},
 	}
@@ -109,7 +114,7 @@ func (s *state) append(r *divisipb.JournalRecord) uint64 {
 	if r.UnixNanos == 0 {
 		r.UnixNanos = int64(s.clock())
 	}
-	seq := s.c.journal.AppendAsync(r, func(seq uint64, err error) {
+	seq := s.journal.AppendAsync(r, func(seq uint64, err error) {
 		if err != nil {
 			s.jerr.CompareAndSwap(nil, &err)
 		} else {
@@ -126,7 +131,7 @@ func (s *state) append(r *divisipb.JournalRecord) uint64 {
 
 // out does something as soon as all records queued so far are durable.
 func (s *state) out(do func()) {
-	if len(s.outbox) == 0 && s.last <= s.durable.Load() && s.jerr.Load() == nil {
+	if len(s.outbox) == 0 && s.last <= s.durable.Load() && s.jerr.Load() == nil || mutant.On("acknowledged before the sync") {
 		do()
 		return
 	}
@@ -158,7 +163,7 @@ func (s *state) flush() {
 
 // full says why nothing new is taken on, or nil.
 func (s *state) full() error {
-	if err := s.c.journal.Err(); errors.Is(err, journal.ErrFull) {
+	if err := s.journal.Err(); errors.Is(err, journal.ErrFull) {
 		return err
 	}
 	return nil
@@ -177,17 +182,22 @@ func (s *state) recover() (*journal.Journal, error) {
 		j.Close()
 		return nil, err
 	}
-	if s.cluster == "" {
-		s.cluster = randomName(clusterIDLength)
-	}
-	s.c.journal = j
-	s.append(&divisipb.JournalRecord{Body: &divisipb.JournalRecord_EpochBegan{EpochBegan: &divisipb.EpochBegan{
-		Epoch: s.epoch, Version: version.String(), Cluster: s.cluster,
-	}}})
+	s.begin(j)
 	if re.n > 0 {
 		s.log.Info("journal replayed", "records", re.n, "jobs", len(s.order), "epoch", s.epoch, "took", time.Since(begun).Round(time.Millisecond))
 	}
 	return j, nil
+}
+
+// begin is the first record of the epoch. All that is said to others waits for it.
+func (s *state) begin(j Log) {
+	if s.cluster == "" {
+		s.cluster = s.random(clusterIDLength)
+	}
+	s.journal = j
+	s.append(&divisipb.JournalRecord{Body: &divisipb.JournalRecord_EpochBegan{EpochBegan: &divisipb.EpochBegan{
+		Epoch: s.epoch, Version: version.String(), Cluster: s.cluster,
+	}}})
 }
 
 // resume goes on with what was under way.

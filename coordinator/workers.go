@@ -14,6 +14,7 @@ import (
 
 	"github.com/divisi-data/divisi/coordinator/job"
 	"github.com/divisi-data/divisi/coordinator/sched"
+	"github.com/divisi-data/divisi/internal/mutant"
 	"github.com/divisi-data/divisi/internal/version"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
@@ -117,11 +118,11 @@ func (s *state) register(r *divisipb.Register, ses *session) error {
 		return status.Errorf(codes.InvalidArgument, "a worker needs an id, an incarnation and slots: %q, %q, %d", r.GetWorker(), r.GetIncarnation(), r.GetSlots())
 	}
 	who := job.Worker{ID: r.GetWorker(), Incarnation: r.GetIncarnation()}
-	if s.departed[who] {
+	if s.departed[who] && !mutant.On("given up incarnations are welcome") {
 		return status.Errorf(codes.Aborted, "incarnation %s of worker %s was given up and its tasks moved: start a new one", who.Incarnation, who.ID)
 	}
 	w := s.workers[who.ID]
-	if w != nil && w.who() != who {
+	if w != nil && w.who() != who && !mutant.On("incarnations are ignored") {
 		s.lose(w, "it was started anew")
 		w = nil
 	}
@@ -141,15 +142,17 @@ func (s *state) register(r *divisipb.Register, ses *session) error {
 		w.session.end(status.Error(codes.Aborted, "another stream of the same worker took over"))
 	}
 	w.reg, w.session, w.seen, ses.worker = r, ses, s.clock(), w
+	w.draining = w.draining || r.GetDraining()
 	w.told, w.partial, w.progress = map[string]*told{}, map[taskKey]*divisipb.TaskResult{}, map[taskKey]*divisipb.TaskProgress{}
 	s.schedule(w)
 	s.out(func() { s.welcome(w, ses) })
 	s.reconcile(w)
 	// A worker of the same name that was there before the restart is not this one.
-	for e := range s.expected {
-		if e.ID == who.ID {
-			s.giveUp(e, "it was started anew")
+	for _, e := range s.expectedOf(who.ID) {
+		if mutant.On("incarnations are ignored") {
+			break
 		}
+		s.giveUp(e, "it was started anew")
 	}
 	return nil
 }
@@ -228,7 +231,7 @@ func (s *state) reconcile(w *workerState) {
 			s.step(js, job.OutputsLost{Attempts: lost, Why: fmt.Sprintf("worker %s came back without it", w.id)})
 		}
 		for _, a := range js.job.ActiveOn(who) {
-			if !runs[taskKey{js.id, a}] {
+			if !runs[taskKey{js.id, a}] && !mutant.On("launches that never came are not missed") {
 				s.release(js, a)
 				s.step(js, job.Failure{Attempt: a, Worker: who, Kind: kindWorkerLost, Message: fmt.Sprintf("worker %s came back without it", w.id)})
 			}
@@ -263,7 +266,11 @@ func (s *state) giveUp(who job.Worker, why string) {
 	delete(s.expected, who)
 	rec := &divisipb.JournalRecord{Body: &divisipb.JournalRecord_WorkerLeft{WorkerLeft: &divisipb.WorkerLeft{Worker: who.ID, Incarnation: who.Incarnation, Why: why}}}
 	kept := clone(rec) // rec is the journal's once it is queued
-	s.depart(who, s.append(rec), kept)
+	if mutant.On("given up incarnations are not journalled") {
+		s.departed[who] = true
+	} else {
+		s.depart(who, s.append(rec), kept)
+	}
 	for _, js := range slices.Clone(s.order) {
 		if js.over() {
 			continue
@@ -271,7 +278,9 @@ func (s *state) giveUp(who job.Worker, why string) {
 		for _, a := range js.job.ActiveOn(who) {
 			s.release(js, a)
 		}
-		s.step(js, job.WorkerLost{Worker: who, Why: why})
+		if !mutant.On("jobs do not hear of lost workers") {
+			s.step(js, job.WorkerLost{Worker: who, Why: why})
+		}
 		s.endedOn(js, who.ID)
 	}
 }
@@ -361,7 +370,7 @@ func (s *state) heartbeat(w *workerState, h *divisipb.Heartbeat) {
 // result takes in a result, whose parts may come in several messages.
 func (s *state) result(w *workerState, r *divisipb.TaskResult) {
 	key := taskKey{r.GetId().GetJob(), fromTaskID(r.GetId())}
-	if p := w.partial[key]; p != nil {
+	if p := w.partial[key]; p != nil && !mutant.On("only the last part of a result counts") {
 		r.Splits = append(p.Splits, r.Splits...)
 		delete(w.partial, key)
 	}
@@ -388,6 +397,10 @@ func (s *state) failure(w *workerState, f *divisipb.TaskFailure) {
 	if js == nil || js.over() {
 		s.dismiss(w, f.GetId())
 		return
+	}
+	if f.GetCorrupt() {
+		s.counts.corrupt++
+		s.log.Warn("shuffle blocks are damaged", "job", js.id, "reader", fromTaskID(f.GetId()), "what", f.GetMessage())
 	}
 	e := fromFailure(f)
 	e.Worker = w.who()
@@ -419,11 +432,18 @@ func (s *state) blame(w *workerState, e job.Failure) {
 	now := s.clock()
 	w.score = w.scoreAt(now) + 1
 	w.scored = now
-	if w.score >= exclusionScore && !w.excluded {
+	if w.score >= exclusionScore && !w.excluded && s.replaceable(w) {
 		s.log.Warn("worker excluded for a while: much fails on it", "worker", w.id, "last", e.Message)
 		w.excluded = true
 		s.schedule(w)
 	}
+}
+
+// replaceable says whether another worker takes tasks.
+func (s *state) replaceable(w *workerState) bool {
+	return slices.ContainsFunc(s.members, func(o *workerState) bool {
+		return o != w && o.session != nil && !o.draining && !o.excluded
+	})
 }
 
 func (w *workerState) scoreAt(now job.Instant) float64 {

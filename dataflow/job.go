@@ -28,6 +28,8 @@ type Job struct {
 	graph *Graph
 	errs  []error
 	files []ShippedFile
+
+	caches map[*rel]*Node // of tables
 }
 
 // A ShippedFile travels with the job; a task finds it by Task.File(Name).

@@ -102,6 +102,12 @@ func FromAvro[T any](paths ...string) FileSource[T] {
 	return FileSource[T]{paths: paths, format: "avro", columns: true}
 }
 
+// FromSequenceFile is Hadoop's SequenceFiles: string for Text, []byte for BytesWritable,
+// an integer or a float of at least the class's width.
+func FromSequenceFile[K, V any](paths ...string) FileSource[Pair[K, V]] {
+	return FileSource[Pair[K, V]]{paths: paths, format: "sequencefile", columns: true}
+}
+
 // Record is a binary record: a key, and all that follows it. Neither may be changed.
 type Record struct {
 	Key   []byte `df:"key"`

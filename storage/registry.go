@@ -62,7 +62,7 @@ func Resolve(ctx context.Context, uri string) (Filesystem, string, error) {
 	d, ok := registry.drivers[Scheme(uri)]
 	registry.RUnlock()
 	if !ok {
-		return nil, "", &Error{Op: "resolve", Path: uri, Err: fmt.Errorf("no driver for %s:// is linked in (have %s)", Scheme(uri), schemes())}
+		return nil, "", &Error{Op: "resolve", Path: uri, Err: fmt.Errorf("%s://: %w (have %s)", Scheme(uri), ErrNoDriver, schemes())}
 	}
 	return d.Open(ctx, uri)
 }

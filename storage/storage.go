@@ -51,6 +51,8 @@ var (
 	// ErrGone marks a sealed object that is neither waiting to be published nor
 	// what its name holds now: it was discarded, swept, or replaced since.
 	ErrGone = errors.New("sealed object is gone")
+	// ErrNoDriver: the program has no driver for a scheme; asking again is no use.
+	ErrNoDriver = errors.New("no driver of this scheme is linked in")
 	// ErrUnsupported marks an ability that this driver lacks.
 	ErrUnsupported = errors.ErrUnsupported
 )

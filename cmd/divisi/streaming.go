@@ -13,29 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	divisi "github.com/divisi-data/divisi"
-	df "github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/streaming"
 	"github.com/divisi-data/divisi/internal/console"
 )
-
-// streamingWord is the first argument of a streaming job; the second is its spec.
-const streamingWord = "streaming"
-
-// builtin is the jobs for which this program is its own job binary: streaming, or else
-// the demo's.
-func builtin(j *df.Job) {
-	args := j.Args()
-	if len(args) != 2 || args[0] != streamingWord || !strings.HasPrefix(args[1], "{") {
-		wordcount(j)
-		return
-	}
-	s, err := streaming.Decode(args[1])
-	if err != nil {
-		j.Errorf("streaming: %v", err)
-		return
-	}
-	streaming.Build(j, s)
-}
 
 const streamingHelp = `Run programs as mapper and reducer, by the flags of Hadoop Streaming: any program
 that reads lines and prints lines. A key is what stands before the first tab; lines
@@ -90,7 +70,7 @@ func streamingCommand(a *app) *cobra.Command {
 		if s.Verbose {
 			describeStreaming(a.err, s)
 		}
-		divisi.MainArgs(s.Name(), builtin, append(engine, streamingWord, spec)) // exits
+		divisi.MainArgs(s.Name(), builtin, append(engine, streamingMark, spec)) // exits
 		return nil
 	}
 	return cmd

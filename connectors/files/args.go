@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/expr"
 )
 
 // Kind is the name under which source and sink are registered.
@@ -24,7 +25,10 @@ type SourceArgs struct {
 	// Columns are the names of the columns to read, in the order they come out;
 	// none means all.
 	Columns []string `json:"columns,omitempty"`
-	Policy  Policy   `json:"policy,omitzero"`
+	// Predicate is a condition on the columns of the files that all rows fulfil that
+	// anyone will look at. A format may leave out rows that do not; it need not.
+	Predicate expr.Expr `json:"predicate,omitzero"`
+	Policy    Policy    `json:"policy,omitzero"`
 	// MaxRecordBytes bounds one record; 0 means DefaultMaxRecordBytes.
 	MaxRecordBytes int64 `json:"max_record_bytes,omitempty"`
 }
@@ -53,8 +57,8 @@ type Policy struct {
 type SinkArgs struct {
 	Path   string `json:"path"` // the folder
 	Format string `json:"format"`
-	// Options are the format's own, and "compression": none, gzip or zstd for
-	// formats that do not compress by themselves.
+	// Options are the format's own, and "compression" for formats that do
+	// not compress by themselves: codec.Names has the names.
 	Options json.RawMessage `json:"options,omitempty"`
 }
 

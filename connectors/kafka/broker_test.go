@@ -59,7 +59,19 @@ func (p *place) topic(t *testing.T, partitions int32, settings ...string) string
 	if _, err := p.admin.CreateTopic(t.Context(), partitions, -1, configs, name); err != nil {
 		t.Fatal(err)
 	}
-	return name
+	// Brokers learn of a topic one after the other, and of who leads it after that.
+	for {
+		l, err := p.admin.ListEndOffsets(t.Context(), name)
+		if err == nil {
+			err = l.Error()
+		}
+		if err == nil && len(l[name]) == int(partitions) {
+			return name
+		}
+		if t.Context().Err() != nil {
+			t.Fatalf("topic %s has no leaders: %v", name, err)
+		}
+	}
 }
 
 func (p *place) uri(topic string, query ...string) string {
@@ -81,7 +93,12 @@ func (p *place) write(t *testing.T, topic string, messages ...kafkago.Message) {
 		w.Close()
 		w.Transport.(*kafkago.Transport).CloseIdleConnections()
 	}()
-	if err := w.WriteMessages(t.Context(), messages...); err != nil {
+	var err error
+	p.until(t, "the topic is known", func() bool {
+		err = w.WriteMessages(t.Context(), messages...)
+		return !errors.Is(err, kafkago.UnknownTopicOrPartition)
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -301,7 +318,7 @@ func TestBroker(t *testing.T) {
 		run  func(*testing.T, *place)
 	}{
 		{"suite", testSuite}, {"formats", testFormats}, {"bounds", testBounds}, {"aborted", testAborted}, {"compacted", testCompacted},
-		{"loss", testLoss}, {"large", testLarge}, {"keys", testKeys}, {"columns", testColumns}, {"transactions", testTransactions}, {"security", testSecurity},
+		{"loss", testLoss}, {"large", testLarge}, {"keys", testKeys}, {"columns", testColumns}, {"transactions", testTransactions}, {"security", testSecurity}, {"job", testJob},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, p) })
 	}

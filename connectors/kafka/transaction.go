@@ -69,30 +69,25 @@ func (s *sink) Publish(ctx context.Context, c dataflow.Commit, won []dataflow.Re
 // alive makes sure that no transaction was given up, before the first is
 // committed: then nothing of the job becomes visible.
 func (c *cluster) alive(ctx context.Context, parts []wonPart) error {
-	var ids []string
-	for _, p := range parts {
-		ids = append(ids, p.TransactionID)
+	states := make([]kmsg.DescribeTransactionsResponseTransactionState, len(parts))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(atOnce)
+	for i, p := range parts {
+		g.Go(func() (err error) {
+			states[i], err = steadily(gctx, c, func() (kmsg.DescribeTransactionsResponseTransactionState, error) {
+				return c.describe(gctx, p.TransactionID)
+			})
+			return err
+		})
 	}
-	states, err := steadily(ctx, c, func() (kadm.DescribedTransactions, error) {
-		d, err := kadm.NewClient(c.Client).DescribeTransactions(ctx, ids...)
-		if err != nil {
-			return nil, err
-		}
-		for _, t := range d {
-			if t.Err != nil && !errors.Is(t.Err, kerr.TransactionalIDNotFound) {
-				return nil, t.Err
-			}
-		}
-		return d, nil
-	})
-	if err != nil {
+	if err := g.Wait(); err != nil {
 		return err
 	}
-	for _, p := range parts {
-		t := states[p.TransactionID]
+	for i, p := range parts {
+		t := states[i]
 		switch {
-		case t.Err != nil:
-			return p.expired(t.Err)
+		case t.State == "": // never heard of
+			return p.expired(kerr.TransactionalIDNotFound)
 		case t.State == "PrepareCommit", t.State == "CompleteCommit": // by an earlier try
 		case t.State == "Ongoing" && t.ProducerID == p.ProducerID && t.ProducerEpoch == p.Epoch:
 		default:
@@ -100,6 +95,41 @@ func (c *cluster) alive(ctx context.Context, parts []wonPart) error {
 		}
 	}
 	return nil
+}
+
+// describe asks for a transaction's state; one that is not known has none.
+func (c *cluster) describe(ctx context.Context, id string) (kmsg.DescribeTransactionsResponseTransactionState, error) {
+	req := kmsg.NewPtrDescribeTransactionsRequest()
+	req.TransactionalIDs = []string{id}
+	kresp, err := c.coordinated(ctx, id, req)
+	if err != nil {
+		return kmsg.DescribeTransactionsResponseTransactionState{}, err
+	}
+	resp := kresp.(*kmsg.DescribeTransactionsResponse)
+	if len(resp.TransactionStates) != 1 {
+		return kmsg.DescribeTransactionsResponseTransactionState{}, fmt.Errorf("%d states of transaction %s", len(resp.TransactionStates), id)
+	}
+	t := resp.TransactionStates[0]
+	if err := kerr.ErrorForCode(t.ErrorCode); errors.Is(err, kerr.TransactionalIDNotFound) {
+		t.State = ""
+	} else if err != nil {
+		return t, err
+	}
+	return t, nil
+}
+
+// coordinated asks the broker that coordinates a transaction, found anew each time:
+// what the client remembers may be dead.
+func (c *cluster) coordinated(ctx context.Context, id string, req kmsg.Request) (kmsg.Response, error) {
+	found := kadm.NewClient(c.Client).FindTxnCoordinators(ctx, id)[id]
+	if found.Err != nil {
+		return nil, fmt.Errorf("coordinator of transaction %s: %w", id, found.Err)
+	}
+	resp, err := c.Broker(int(found.NodeID)).Request(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("broker %d: %w", found.NodeID, err)
+	}
+	return resp, nil
 }
 
 func (p wonPart) expired(why error) error {
@@ -116,9 +146,9 @@ func (c *cluster) commit(ctx context.Context, p wonPart) error {
 	for {
 		req := kmsg.NewPtrEndTxnRequest()
 		req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = p.TransactionID, p.ProducerID, p.Epoch, true
-		resp, err := req.RequestWith(ctx, c.Client)
+		resp, err := c.coordinated(ctx, p.TransactionID, req)
 		if err == nil {
-			err = kerr.ErrorForCode(resp.ErrorCode)
+			err = kerr.ErrorForCode(resp.(*kmsg.EndTxnResponse).ErrorCode)
 		}
 		switch {
 		case err == nil && taken:
@@ -187,9 +217,9 @@ func (c *cluster) abort(ctx context.Context, id string) error {
 		req.TransactionalID = &id
 		req.TransactionTimeoutMillis = 1000 // of transactions that will not be
 		req.ProducerID, req.ProducerEpoch = -1, -1
-		resp, err := req.RequestWith(ctx, c.Client)
+		resp, err := c.coordinated(ctx, id, req)
 		if err == nil {
-			err = kerr.ErrorForCode(resp.ErrorCode)
+			err = kerr.ErrorForCode(resp.(*kmsg.InitProducerIDResponse).ErrorCode)
 		}
 		if err == nil {
 			return nil

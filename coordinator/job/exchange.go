@@ -15,8 +15,9 @@ type exchange struct {
 	// held is what lies on each worker by partition, to place readers by. A hint: what
 	// a single lost output took away is not subtracted.
 	held map[string][]int64
-	// log lists the blocks since the last reset, at which the version was base. Each
-	// block raises the version by one.
+	// log lists the outputs as they won; the last of a producer counts. One that is lost
+	// stays until another has won: who reads meanwhile finds that it is gone, and never
+	// takes what is left for the whole. Each raises the version by one, from base.
 	log  []*Win
 	base int64
 }
@@ -51,32 +52,9 @@ func (x *exchange) won(t *task) {
 	x.log = append(x.log, w)
 }
 
-// drop takes outputs away. Readers are told everything anew.
-func (x *exchange) drop(gone ...*Win) {
-	next := x.version() + 1
-	kept := make([]*Win, 0, len(x.log))
-	if len(gone) == 1 {
-		for _, w := range x.log {
-			if w != gone[0] {
-				kept = append(kept, w)
-			}
-		}
-	} else {
-		set := make(map[*Win]bool, len(gone))
-		for _, w := range gone {
-			set[w] = true
-		}
-		for _, w := range x.log {
-			if !set[w] {
-				kept = append(kept, w)
-			}
-		}
-	}
-	x.log, x.base = kept, next
-}
-
 // Locations is what a reader that was told everything up to version since (0: nothing)
-// must be told: the blocks to add, or with reset to replace all by.
+// must be told: the blocks to add, or with reset to replace all by. A later one of a
+// producer replaces an earlier one.
 func (j *Job) Locations(exchange int, since int64) (blocks []*Win, reset bool, version int64) {
 	x := j.ex[exchange]
 	if since < x.base {

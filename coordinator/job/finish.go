@@ -1,11 +1,19 @@
 package job
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/divisi-data/divisi/internal/mutant"
+)
 
 // publish begins when all stages are done.
 func (j *Job) publish() {
 	if j.state != Publishing {
-		j.record(PublishBegan{})
+		if mutant.On("publishing is not journalled") {
+			j.state = Publishing
+		} else {
+			j.record(PublishBegan{})
+		}
 	}
 	for i, s := range j.sinks {
 		if t := j.controlTask(Key{StagePublish, i}); !s.published && t.state == idle {
@@ -17,7 +25,7 @@ func (j *Job) publish() {
 
 func (j *Job) publishedOne() {
 	for _, s := range j.sinks {
-		if !s.published {
+		if !s.published && !mutant.On("success before it is published") {
 			return
 		}
 	}
@@ -56,7 +64,7 @@ func (j *Job) end(s State, why, stack string) {
 func (j *Job) stop() {
 	j.phase = stopping
 	quiet := func(t *task) {
-		if t.state == wanted {
+		if t.state == wanted && !mutant.On("a cancelled job launches") {
 			j.do(Unwant{t.key})
 		}
 		if t.state == wanted || t.state == running {
@@ -90,7 +98,9 @@ func (j *Job) gone(e Gone) {
 func (j *Job) clean() {
 	j.phase = cleaning
 	for i, s := range j.sinks {
-		if s.asked && !s.cleaned {
+		if s.asked && !s.cleaned && mutant.On("clean is skipped") {
+			j.record(SinkCleaned{Sink: i})
+		} else if s.asked && !s.cleaned {
 			j.want(j.controlTask(Key{StageClean, i}))
 		}
 	}

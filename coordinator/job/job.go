@@ -13,6 +13,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/internal/mutant"
 )
 
 // Instant is nanoseconds of the caller's clock, which never runs backwards.
@@ -244,6 +245,9 @@ func (j *Job) Step(now Instant, e Event) []Action {
 func (j *Job) Resume(now Instant, epoch uint64, slots int) []Action {
 	j.now, j.out, j.slots = now, nil, slots
 	j.next = j.limit
+	if mutant.On("attempt numbers are used again") {
+		j.next = 0
+	}
 	for _, x := range j.ex {
 		x.rebase(epoch)
 	}
@@ -254,12 +258,33 @@ func (j *Job) Resume(now Instant, epoch uint64, slots int) []Action {
 	case j.phase == over:
 	case j.state.Final():
 		j.stop()
+	case j.doomed() != nil:
+		// The journal ends between the failure that was one too many and the end.
+		t := j.doomed()
+		j.end(Failed, t.doom, t.stack)
 	default:
 		j.begin()
 	}
 	out := j.out
 	j.out = nil
 	return out
+}
+
+// doomed is a task that is not tried again, or nil.
+func (j *Job) doomed() *task {
+	for _, k := range j.keys {
+		if t := j.control[k]; t.doom != "" {
+			return t
+		}
+	}
+	for _, s := range j.stages {
+		for _, t := range s.tasks {
+			if t.doom != "" {
+				return t
+			}
+		}
+	}
+	return nil
 }
 
 func (j *Job) do(a Action) { j.out = append(j.out, a) }
@@ -296,7 +321,7 @@ func (j *Job) advance() {
 			continue
 		}
 		if !j.ready(i) {
-			all = false
+			all = all && s.plan.Output.Sink >= 0 && mutant.On("published before all is done")
 			continue
 		}
 		if !s.planned {

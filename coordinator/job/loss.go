@@ -5,6 +5,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/internal/mutant"
 )
 
 // outputsLost takes note of winners' outputs that nobody holds, and runs again what is
@@ -25,7 +26,9 @@ func (j *Job) outputsLost(e OutputsLost) {
 }
 
 // settled says that no output between stages matters any more.
-func (j *Job) settled() bool { return j.state == Publishing || j.state.Final() }
+func (j *Job) settled() bool {
+	return j.state == Publishing && !mutant.On("cancelled while publishing") || j.state.Final()
+}
 
 // forget marks a winner's output as held by nobody.
 func (j *Job) forget(t *task) bool {
@@ -35,7 +38,6 @@ func (j *Job) forget(t *task) bool {
 	}
 	t.lost = true
 	s.lost++
-	j.ex[s.plan.Output.Exchange].drop(t.won)
 	return true
 }
 
@@ -96,26 +98,21 @@ func (j *Job) forgetWorker(s *stage, w Worker) bool {
 	if x < 0 || j.settled() {
 		return false
 	}
-	var gone []*Win
+	gone := false
 	for _, t := range s.tasks {
 		if t.won != nil && !t.lost && t.won.Worker == w {
-			t.lost = true
-			s.lost++
-			gone = append(gone, t.won)
+			gone = j.forget(t)
 		}
 	}
-	if len(gone) == 0 {
-		return false
+	if gone {
+		delete(j.ex[x].held, w.ID)
 	}
-	j.ex[x].drop(gone...)
-	delete(j.ex[x].held, w.ID)
-	return true
+	return gone
 }
 
 // revive runs again those producers whose output is lost and still needed: by stages
 // that are not done, which by this may become more, from the last to the first.
 func (j *Job) revive(why string) {
-	moved := make([]bool, len(j.ex))
 	for i := len(j.stages) - 1; i >= 0; i-- {
 		s := j.stages[i]
 		if s.planned && s.done == len(s.tasks) {
@@ -130,17 +127,11 @@ func (j *Job) revive(why string) {
 					continue
 				}
 				for _, t := range j.stages[p].tasks {
-					if t.lost && (in.Mode != plan.ByForward || j.needs(s, t.key)) {
+					if t.lost && !(p == 0 && i < len(j.stages)-1 && mutant.On("losses do not cascade")) && (in.Mode != plan.ByForward || j.needs(s, t.key)) {
 						j.record(OutputLost{Attempt: t.won.Attempt, Why: why})
 					}
 				}
-				moved[in.Exchange] = true
 			}
-		}
-	}
-	for x, m := range moved {
-		if m {
-			j.moved(x)
 		}
 	}
 	for i, s := range j.stages {

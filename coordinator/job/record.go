@@ -220,6 +220,9 @@ func (j *Job) applyWon(r TaskWon) {
 	s := j.stages[r.Attempt.Stage]
 	t := s.tasks[r.Attempt.Index]
 	j.attempts++
+	if t.rerun && t.before != r.Result.RowHash {
+		j.applyChanged(s, r.Attempt.Number)
+	}
 	if s.started == 0 { // replayed: launches are not journalled
 		s.started = j.now - Instant(r.Result.Stats.WallNanos)
 	}
@@ -234,6 +237,19 @@ func (j *Job) applyWon(r TaskWon) {
 	}
 }
 
+// applyChanged: a second run gave other rows than the first. Attempts that read the first
+// one's are older than the second: a reader is launched only when its inputs have won.
+func (j *Job) applyChanged(s *stage, number int32) {
+	if s.plan.Output.Exchange < 0 {
+		return
+	}
+	for _, c := range j.plan.Exchanges[s.plan.Output.Exchange].Consumers {
+		for _, t := range j.stages[c].tasks {
+			t.floor = max(t.floor, number)
+		}
+	}
+}
+
 func (j *Job) applyLost(r OutputLost) {
 	s := j.stages[r.Attempt.Stage]
 	t := s.tasks[r.Attempt.Index]
@@ -244,8 +260,6 @@ func (j *Job) applyLost(r OutputLost) {
 	addCounters(s.counters, t.won.Result.Counters, -1)
 	if t.lost {
 		s.lost--
-	} else {
-		j.ex[s.plan.Output.Exchange].drop(t.won)
 	}
 	j.set(t, idle)
 	t.won, t.lost = nil, false
@@ -282,7 +296,9 @@ func (j *Job) applyFailed(r TaskFailed) {
 		t.failures++
 	default:
 		t.requeues++
-		return
 	}
-	t.exclude = addName(t.exclude, r.Worker.ID)
+	if r.Counted {
+		t.exclude = addName(t.exclude, r.Worker.ID)
+	}
+	t.doom, t.stack = j.hopeless(t, r.Failure), r.Stack
 }

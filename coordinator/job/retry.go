@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/mutant"
 )
 
 // counted says whether a failure counts against the task's budget.
 func counted(k dataflow.Kind) bool {
 	switch k {
 	case dataflow.InputLost, dataflow.WorkerLost, dataflow.Canceled:
-		return false
+		return mutant.On("lost workers count against tasks")
 	}
 	return true
 }
@@ -38,15 +39,15 @@ func (j *Job) failed(e Failure) {
 	}
 	j.record(r)
 	j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
-	if why := j.hopeless(t, e); why != "" {
+	if t.doom != "" {
 		if t.key.Stage == StageClean {
-			j.giveUp(t.key.Index, why)
+			j.giveUp(t.key.Index, t.doom)
 			return
 		}
-		j.end(Failed, why, e.Stack)
+		j.end(Failed, t.doom, t.stack)
 		return
 	}
-	if len(e.Lost) > 0 {
+	if len(e.Lost) > 0 && !mutant.On("a failed fetch does not run the producer again") {
 		j.outputsLost(OutputsLost{Attempts: e.Lost, Why: fmt.Sprintf("%s could not read it", e.Attempt)})
 		if j.state.Final() {
 			return
@@ -102,13 +103,13 @@ func (j *Job) hopeless(t *task, e Failure) string {
 		budget = maxClean
 	}
 	switch {
-	case e.Kind == dataflow.User, e.Kind == dataflow.Fatal, e.Kind == dataflow.Poison:
+	case (e.Kind == dataflow.User || e.Kind == dataflow.Fatal || e.Kind == dataflow.Poison) && !mutant.On("user errors are tried again"):
 		return e.Message
 	case t.ooms >= 3:
 		return fmt.Sprintf("%s ran out of memory %d times, at last alone on its worker: %s", name, t.ooms, e.Message)
-	case t.kills >= maxKills:
+	case t.kills >= maxKills && !mutant.On("retried for ever"):
 		return fmt.Sprintf("%s killed its process %d times (poison): %s", name, t.kills, e.Message)
-	case t.failures >= budget:
+	case t.failures >= budget && !mutant.On("retried for ever"):
 		return fmt.Sprintf("%s failed %d times, the last time: %s", name, t.failures, e.Message)
 	case t.requeues >= maxRequeues:
 		return fmt.Sprintf("%s was lost %d times, the last time: %s", name, t.requeues, e.Message)

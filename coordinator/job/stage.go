@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/internal/mutant"
 )
 
 type stage struct {
@@ -81,6 +82,9 @@ func (j *Job) planStage(i int) ([]Planned, string) {
 	case plan.ByForward:
 		for _, p := range j.plan.Exchanges[first.Exchange].Producers {
 			for n := range j.stages[p].tasks {
+				if mutant.On("forward from the wrong producer") {
+					n = n / 2
+				}
 				all = append(all, Planned{Split: -1, ForwardStage: p, ForwardIndex: n})
 			}
 		}
@@ -151,6 +155,12 @@ func coalesce(sizes []int64, slots int) ([]Planned, string) {
 		if p > lo && float64(sum)+float64(n)/2 > share {
 			all = append(all, Planned{Split: -1, Lo: lo, Hi: p, ForwardStage: -1})
 			lo, sum = p, 0
+			if mutant.On("joined ranges leave a gap") {
+				lo++
+			}
+			if mutant.On("joined ranges overlap") {
+				lo--
+			}
 		}
 		sum += n
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/mutant"
 )
 
 type taskState uint8
@@ -29,7 +30,9 @@ type task struct {
 
 	failures, kills, ooms, requeues int
 	ended                           []int32 // attempts that failed, were lost, or won and were lost: they cannot win
+	floor                           int32   // attempts below it have read what is no more: they cannot win
 	why                             string  // of the last failure
+	doom, stack                     string  // why it is not tried again, once it is not
 	memory                          int64
 	alone                           bool
 	exclude                         []string
@@ -114,13 +117,15 @@ func (j *Job) launched(e Launched) {
 func (j *Job) adopted(e Adopted) {
 	t := j.task(e.Attempt.Key)
 	switch {
-	case t == nil, t.state == done, j.dead(e.Attempt.Key):
+	case t == nil, t.state == done, j.dead(e.Attempt.Key), e.Attempt.Number < t.floor:
 		j.do(CancelAttempt{e.Attempt, e.Worker, "not needed any more"})
 		return
 	case t.on(e.Attempt.Number) >= 0:
 		return // told twice
 	case len(t.running) > 0:
 		j.do(CancelAttempt{e.Attempt, e.Worker, "another attempt runs"})
+		return
+	case mutant.On("running tasks are not adopted"):
 		return
 	}
 	if t.state == wanted {
@@ -150,11 +155,12 @@ func (t *task) on(number int32) int {
 
 func (j *Job) done(e Done) {
 	t := j.task(e.Attempt.Key)
-	if t != nil && t.won != nil && t.won.Attempt == e.Attempt && t.won.Worker == e.Worker && !t.lost {
+	if t != nil && t.won != nil && t.won.Attempt == e.Attempt && t.won.Worker == e.Worker && !t.lost && !mutant.On("no arbiter") {
 		j.do(Ack{Attempt: e.Attempt, Worker: e.Worker}) // told twice
 		return
 	}
-	if t == nil || t.state == done || j.dead(e.Attempt.Key) || e.Attempt.Number >= j.limit || slices.Contains(t.ended, e.Attempt.Number) {
+	if t == nil || t.state == done && !(t.won != nil && mutant.On("no arbiter")) || j.dead(e.Attempt.Key) && !mutant.On("tasks win after the end") ||
+		e.Attempt.Number >= j.limit || e.Attempt.Number < t.floor || slices.Contains(t.ended, e.Attempt.Number) {
 		j.drop(t, e.Attempt)
 		j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
 		return
@@ -163,7 +169,7 @@ func (j *Job) done(e Done) {
 		j.controlDone(t, e)
 		return
 	}
-	if t.rerun && t.before != e.Result.RowHash && !j.tolerate(t, e) {
+	if t.rerun && t.before != e.Result.RowHash && !mutant.On("other rows are not noticed") && !j.tolerate(t, e) {
 		return
 	}
 	j.settle(t, e.Attempt, "another attempt has won")

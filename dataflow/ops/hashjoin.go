@@ -3,7 +3,6 @@ package ops
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -41,6 +40,9 @@ type joinArgs struct {
 	RightKeys []int  `json:"right_keys"`
 	Type      string `json:"type"`
 	Build     string `json:"build"`
+	// The columns of either side that come out; all where it is not given.
+	LeftColumns  []int `json:"left_columns,omitempty"`
+	RightColumns []int `json:"right_columns,omitempty"`
 }
 
 // The two sides of a join.
@@ -124,19 +126,46 @@ func (j *hashJoin) Schema(in ...*arrow.Schema) (*arrow.Schema, error) {
 	if _, err := order.NewEncoder(in[left], orderBy(j.LeftKeys)); err != nil {
 		return nil, userError("hashjoin", err)
 	}
+	for side, cols := range [2][]int{j.LeftColumns, j.RightColumns} {
+		if len(cols) > 0 {
+			if err := checkColumns(in[side], cols); err != nil {
+				return nil, userError("hashjoin", err)
+			}
+		}
+	}
 	j.planned.Store(&[2]*arrow.Schema{in[left], in[right]})
 	return j.schemaOf(in[left], in[right]), nil
 }
 
+// columnsOf are the columns of a side that come out.
+func (j *hashJoin) columnsOf(side int, s *arrow.Schema) []int {
+	cols := j.LeftColumns
+	if side == right {
+		cols = j.RightColumns
+	}
+	if cols != nil {
+		return cols
+	}
+	all := make([]int, s.NumFields())
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
 func (j *hashJoin) schemaOf(l, r *arrow.Schema) *arrow.Schema {
-	fields := slices.Clone(l.Fields())
+	var fields []arrow.Field
+	for _, c := range j.columnsOf(left, l) {
+		fields = append(fields, l.Field(c))
+	}
 	if !j.pairs {
 		return arrow.NewSchema(fields, nil)
 	}
 	for i := range fields {
 		fields[i].Nullable = fields[i].Nullable || j.Type == "right" || j.Type == "full"
 	}
-	for _, f := range r.Fields() {
+	for _, c := range j.columnsOf(right, r) {
+		f := r.Field(c)
 		f.Nullable = f.Nullable || j.Type == "left" || j.Type == "full"
 		fields = append(fields, f)
 	}

@@ -217,7 +217,7 @@ func (p *probing) emit() (dataflow.Batch, error) {
 		if side == right && !p.pairs {
 			break
 		}
-		for c := range p.schemas[side].NumFields() {
+		for _, c := range p.columnsOf(side, p.schemas[side]) {
 			col, err := p.column(side, c)
 			if err != nil {
 				return nil, err

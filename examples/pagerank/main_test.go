@@ -58,7 +58,10 @@ func TestPagerank(t *testing.T) {
 		"one to itself": "a\ta",
 		"skewed":        skewed.String(),
 	} {
-		for _, iterations := range []int{0, 1, 8} {
+		for _, iterations := range []int{0, 1, 6} {
+			if iterations == 1 && name != "ordinary" || iterations == 0 && len(in) > 1000 {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s, %d iterations", name, iterations), func(t *testing.T) {
 				t.Parallel()
 				lines := divisitest.RunArgs(t, pagerank, func(in []string, out string) []string {

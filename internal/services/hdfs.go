@@ -41,6 +41,7 @@ type HDFSCluster struct {
 	HTTP      []string // host:port of each NameNode's web address
 	DataNodes []string // hosts
 
+	owner testing.TB // whose end is the cluster's, also where a subtest starts a node
 	dir   string
 	jars  hadoopJars
 	nodes map[string]*hdfsNode
@@ -64,7 +65,7 @@ func HDFS(t testing.TB, o HDFSOptions) *HDFSCluster {
 	}
 	var last error
 	for range 3 { // another process may take a port first
-		c := &HDFSCluster{dir: t.TempDir(), jars: jars, nodes: map[string]*hdfsNode{}}
+		c := &HDFSCluster{owner: t, dir: t.TempDir(), jars: jars, nodes: map[string]*hdfsNode{}}
 		if last = c.run(t, o); last == nil {
 			return c
 		}
@@ -100,7 +101,7 @@ func (c *HDFSCluster) run(t testing.TB, o HDFSOptions) error {
 		return fmt.Errorf("formatting: %w\n%s", err, tail(out, 2000))
 	}
 	for i := range c.DataNodes {
-		if err := c.start(t, fmt.Sprintf("datanode-%d", i+1)); err != nil {
+		if err := c.start(fmt.Sprintf("datanode-%d", i+1)); err != nil {
 			return err
 		}
 	}
@@ -128,20 +129,20 @@ func (c *HDFSCluster) run(t testing.TB, o HDFSOptions) error {
 	return c.nodes["namenode-1"].process.ready(t.Context(), c.writeAndRead)
 }
 
-func (c *HDFSCluster) start(t testing.TB, name string) (err error) {
+func (c *HDFSCluster) start(name string) (err error) {
 	n := c.nodes[name]
-	n.process, err = start(t, c.dir, []string{"HADOOP_CONF_DIR=" + c.conf(name)}, "java",
+	n.process, err = start(c.owner, c.dir, []string{"HADOOP_CONF_DIR=" + c.conf(name)}, "java",
 		c.jars.java(c.conf(name), n.heap, 4, n.class)...)
 	if err == nil {
 		// Its data goes with the folder, so there is nothing to end in order.
-		t.Cleanup(n.process.kill)
+		c.owner.Cleanup(n.process.kill)
 	}
 	return err
 }
 
 // listening starts a node and waits until somebody can connect to it.
 func (c *HDFSCluster) listening(t testing.TB, name string) error {
-	if err := c.start(t, name); err != nil {
+	if err := c.start(name); err != nil {
 		return err
 	}
 	n := c.nodes[name]
@@ -193,10 +194,15 @@ func (c *HDFSCluster) admin(ctx context.Context, args ...string) ([]byte, error)
 // heard of them, but the dead ones, which it counts as dead.
 func (c *HDFSCluster) AwaitLive(t testing.TB, dead ...string) {
 	t.Helper()
+	var why error
 	if err := c.nodes["namenode-1"].process.ready(t.Context(), func(ctx context.Context) error {
-		return c.live(ctx, c.HTTP[0], dead)
+		err := c.live(ctx, c.HTTP[0], dead)
+		if err != nil && ctx.Err() == nil {
+			why = err
+		}
+		return err
 	}); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\nbefore: %v", err, why)
 	}
 }
 

@@ -38,6 +38,17 @@ func unless(t testing.TB, err error) {
 	t.Skipf("SKIPPED, no server for this test: %v", err)
 }
 
+// Deaths is for tests in which servers die, hang and come back: they take minutes and
+// wait for the servers' own time-outs, so they run where DIVISI_SERVICES=all asks for
+// them (make services) and not with every change.
+func Deaths(t testing.TB) {
+	t.Helper()
+	notShort(t)
+	if !all() {
+		t.Skip("SKIPPED: servers die in this test, which takes minutes; make services runs it")
+	}
+}
+
 // notShort skips in short mode.
 func notShort(t testing.TB) {
 	t.Helper()

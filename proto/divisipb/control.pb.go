@@ -432,6 +432,7 @@ type Register struct {
 	UnackedFailures []*TaskFailure `protobuf:"bytes,16,rep,name=unacked_failures,json=unackedFailures,proto3" json:"unacked_failures,omitempty"`
 	Machine         string         `protobuf:"bytes,17,opt,name=machine,proto3" json:"machine,omitempty"`                // alike for workers that share a file system tree, "" for none
 	DataDir         string         `protobuf:"bytes,18,opt,name=data_dir,json=dataDir,proto3" json:"data_dir,omitempty"` // where blocks lie, below it jobs/<job>/shuffle
+	Draining        bool           `protobuf:"varint,19,opt,name=draining,proto3" json:"draining,omitempty"`             // it was told to Drain, perhaps by a coordinator before this one
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -590,6 +591,13 @@ func (x *Register) GetDataDir() string {
 		return x.DataDir
 	}
 	return ""
+}
+
+func (x *Register) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
 }
 
 type HeldOutput struct {
@@ -2171,7 +2179,7 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x03ack\x18\n" +
 	" \x01(\v2\x0e.divisi.v1.AckH\x00R\x03ack\x12(\n" +
 	"\x05probe\x18\v \x01(\v2\x10.divisi.v1.ProbeH\x00R\x05probeB\x06\n" +
-	"\x04body\"\xcc\x04\n" +
+	"\x04body\"\xe8\x04\n" +
 	"\bRegister\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\x05R\bprotocol\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -2191,7 +2199,8 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x0funacked_results\x18\x0f \x03(\v2\x15.divisi.v1.TaskResultR\x0eunackedResults\x12A\n" +
 	"\x10unacked_failures\x18\x10 \x03(\v2\x16.divisi.v1.TaskFailureR\x0funackedFailures\x12\x18\n" +
 	"\amachine\x18\x11 \x01(\tR\amachine\x12\x19\n" +
-	"\bdata_dir\x18\x12 \x01(\tR\adataDir\"G\n" +
+	"\bdata_dir\x18\x12 \x01(\tR\adataDir\x12\x1a\n" +
+	"\bdraining\x18\x13 \x01(\bR\bdraining\"G\n" +
 	"\n" +
 	"HeldOutput\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12'\n" +

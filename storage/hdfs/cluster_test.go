@@ -19,6 +19,10 @@ func testHosts(t *testing.T, c *services.HDFSCluster) {
 	data := noise(1, 5<<20+1000) // six blocks
 	put(t, d, "/hosts/file", data)
 	put(t, d, "/hosts/empty", nil)
+	// A write ends with the first replica; -w waits for the second of each block.
+	if out, err := c.Shell(t.Context(), "-setrep", "-w", "2", "/hosts/file"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	blocks, err := d.locate(t.Context(), "/hosts/file")
 	if err != nil || len(blocks) != 6 {
 		t.Fatalf("%d blocks, %v", len(blocks), err)
@@ -279,6 +283,28 @@ func testReadDeaths(t *testing.T, c *services.HDFSCluster) {
 	}
 }
 
+// underway is an attempt of which some bytes are written. Nodes that have just come
+// back may not be of use at once, so it may take more than one.
+func underway(t *testing.T, d *FS, name string, data []byte) storage.Object {
+	t.Helper()
+	var last error
+	for range 5 {
+		o, err := d.Create(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last = writeAll(o, data); last == nil {
+			return o
+		}
+		is(t, "write", last, storage.ErrTransient)
+		if err := o.Abort(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Fatal(last)
+	return nil
+}
+
 // testWriteDeaths stops a node that is being written to, by killing it and by
 // pausing it.
 func testWriteDeaths(t *testing.T, c *services.HDFSCluster) {
@@ -286,13 +312,7 @@ func testWriteDeaths(t *testing.T, c *services.HDFSCluster) {
 	data := noise(8, 8<<20)
 	for _, how := range []string{"kill", "pause"} {
 		name := "/deaths/write/" + how
-		o, err := d.Create(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := writeAll(o, data[:3<<20+500_000]); err != nil {
-			t.Fatal(err)
-		}
+		o := underway(t, d, name, data[:3<<20+500_000])
 		blocks, err := d.locate(t.Context(), o.(*object).temp)
 		if err != nil || len(blocks) < 4 {
 			t.Fatalf("%d blocks, %v", len(blocks), err)

@@ -15,6 +15,7 @@ import (
 // order and once because it is killed. Data connections are encrypted, which also
 // wants block tokens.
 func TestStandby(t *testing.T) {
+	services.Deaths(t)
 	c := services.HDFS(t, services.HDFSOptions{HA: true, DataNodes: 2, Properties: map[string]string{
 		"dfs.block.access.token.enable":           "true",
 		"dfs.encrypt.data.transfer":               "true",

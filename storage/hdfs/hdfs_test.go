@@ -2,8 +2,6 @@ package hdfs
 
 import (
 	"fmt"
-	"os"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -40,13 +38,18 @@ func TestCluster(t *testing.T) {
 		{"refused", testRefused},
 		{"replaced", testReplaced},
 		{"corrupt", testCorrupt},
-		{"read deaths", testReadDeaths},
-		{"write deaths", testWriteDeaths},
+		{"read deaths", deadly(testReadDeaths)},
+		{"write deaths", deadly(testWriteDeaths)},
 	} {
-		if only := os.Getenv("ONLY"); only != "" && !strings.Contains(only, sub.name) {
-			continue
-		}
 		t.Run(sub.name, func(t *testing.T) { sub.run(t, c) })
+	}
+}
+
+// deadly is a test in which nodes die.
+func deadly(run func(*testing.T, *services.HDFSCluster)) func(*testing.T, *services.HDFSCluster) {
+	return func(t *testing.T, c *services.HDFSCluster) {
+		services.Deaths(t)
+		run(t, c)
 	}
 }
 

@@ -23,9 +23,11 @@ const smallMax = 1 << 20
 type object struct {
 	fs *FS
 	place
+	ctx       context.Context // of Create: Write may have to begin anew, and has none
 	w         *hdfs.FileWriter
 	kept      []byte // all that was written, while that is little
-	streaming bool   // it was not little: bytes have gone to w
+	streaming bool   // it was not little: bytes go to w at once
+	dirty     bool   // w was written to, and holds a connection
 	sum       hash.Hash32
 	size      int64
 	err       error // what broke w
@@ -58,7 +60,7 @@ func (fs *FS) newObject(ctx context.Context, name string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &object{fs: fs, place: p, w: w, sum: crc32.New(castagnoli)}, nil
+	return &object{fs: fs, place: p, ctx: ctx, w: w, sum: crc32.New(castagnoli)}, nil
 }
 
 func (o *object) Write(p []byte) (int, error) {
@@ -73,14 +75,13 @@ func (o *object) Write(p []byte) (int, error) {
 		o.kept = append(o.kept, p...)
 	} else {
 		if !o.streaming {
-			o.streaming = true
-			if _, err := o.stream(o.w, o.kept); err != nil {
+			if err := o.writeKept(o.ctx, func() error { return nil }); err != nil {
 				return 0, failed("write", o.name, err)
 			}
-			o.kept = nil
+			o.streaming, o.kept = true, nil
 		}
 		var err error
-		if n, err = o.stream(o.w, p); err != nil {
+		if n, err = o.stream(p); err != nil {
 			return n, failed("write", o.name, err)
 		}
 	}
@@ -91,11 +92,12 @@ func (o *object) Write(p []byte) (int, error) {
 
 // stream gives bytes to the library, and remembers that it failed: it may say that
 // it has not, the next time.
-func (o *object) stream(w *hdfs.FileWriter, p []byte) (n int, err error) {
+func (o *object) stream(p []byte) (n int, err error) {
 	c, err := o.fs.writing.get()
 	if err == nil && len(p) > 0 {
+		o.dirty = true
 		err = c.data(func() (err error) {
-			n, err = w.Write(p)
+			n, err = o.w.Write(p)
 			return err
 		})
 	}
@@ -146,23 +148,31 @@ func (o *object) complete(ctx context.Context) error {
 		}
 		return o.verify(ctx)
 	}
-	// A few bytes are written again here as often as it takes.
+	return o.writeKept(ctx, func() error {
+		err := closeWriter(ctx, o.w)
+		if err == nil {
+			err = o.verify(ctx)
+		}
+		if err != nil {
+			o.err = broken(err)
+		}
+		return o.err
+	})
+}
+
+// writeKept writes the bytes that were kept, and what then is to be done with the
+// file, as often as it takes: each time to a new file, on other DataNodes.
+func (o *object) writeKept(ctx context.Context, then func() error) error {
 	return o.fs.retry(ctx, func() error {
 		if o.err != nil {
 			if err := o.renew(ctx); err != nil {
 				return err
 			}
 		}
-		_, err := o.stream(o.w, o.kept)
-		if err == nil {
-			if err = closeWriter(ctx, o.w); err == nil {
-				err = o.verify(ctx)
-			}
-			if err != nil {
-				o.err = broken(err)
-			}
+		if _, err := o.stream(o.kept); err != nil {
+			return err
 		}
-		return o.err
+		return then()
 	})
 }
 
@@ -209,7 +219,7 @@ func (o *object) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.place, o.w, o.err = p, w, nil
+	o.place, o.w, o.err, o.dirty = p, w, nil, false
 	err = o.fs.do(ctx, func(c *connection) error {
 		_, err := stat(c, old.temp)
 		return err
@@ -231,7 +241,7 @@ func (o *object) Abort(ctx context.Context) error {
 // discard removes the attempt's file, then lets go of what the library holds.
 func (o *object) discard(ctx context.Context) error {
 	err := o.fs.drop(ctx, o.place)
-	if o.streaming || o.err != nil {
+	if o.dirty {
 		// A deadline in the past: nothing more is sent, and nobody is waited for.
 		_ = o.w.SetDeadline(time.Unix(1, 0))
 		_ = o.w.Close()

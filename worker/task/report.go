@@ -41,6 +41,7 @@ func (a *attempt) failure(err error) *pb.TaskFailure {
 		for _, l := range lost.Locations {
 			f.LostInputs = append(f.LostInputs, protoID(l.Task))
 		}
+		f.Corrupt = kind == dataflow.Corrupt
 		kind = dataflow.InputLost
 	}
 	f.ErrorKind = int32(kind)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/expr"
 )
 
 func init() { files.Register(format{}) }
@@ -37,13 +38,14 @@ func (format) Summary() string { return "Apache Parquet" }
 type readOptions struct{}
 
 func (format) Reader(o files.ReadOptions) (files.Reader, error) {
-	r := reader{given: o.Schema, columns: o.Columns}
+	r := reader{given: o.Schema, columns: o.Columns, where: o.Predicate}
 	return r, files.DecodeOptions("parquet", o.Options, &readOptions{})
 }
 
 type reader struct {
 	given   *arrow.Schema
 	columns []string
+	where   expr.Expr // of the rows of interest
 }
 
 func (reader) Splittable() bool { return true }
@@ -71,7 +73,7 @@ func (r reader) Open(env *dataflow.Env, in *files.Input, schema *arrow.Schema) (
 		in.Close()
 		return nil, err
 	}
-	s := &stream{openFile: f, in: in, env: env, schema: schema}
+	s := &stream{openFile: f, in: in, env: env, schema: schema, where: r.where}
 	if err := s.random.Guard("parquet.Read", s.plan); err != nil {
 		s.Close()
 		return nil, err
@@ -109,7 +111,8 @@ func open(env *dataflow.Env, in *files.Input) (*openFile, error) {
 		// Writers of Arrow put its schema there as well, in a form that the library
 		// trusts: one wrong bit asks for hundreds of gigabytes. Parquet's own is enough.
 		f.pq.MetaData().FileMetaData.KeyValueMetadata = nil
-		if f.arrow, err = pqarrow.NewFileReader(f.pq, pqarrow.ArrowReadProperties{}, files.Bounded(env.Alloc)); err != nil {
+		var arrowProps pqarrow.ArrowReadProperties
+		if f.arrow, err = pqarrow.NewFileReader(f.pq, arrowProps, files.Bounded(env.Alloc)); err != nil {
 			return err
 		}
 		s, err := f.arrow.Schema()
@@ -117,7 +120,15 @@ func open(env *dataflow.Env, in *files.Input) (*openFile, error) {
 			return err
 		}
 		f.schema = files.WithoutMetadata(s)
-		return nil
+		leaves, err := f.dictionaries()
+		if err != nil || len(leaves) == 0 {
+			return err
+		}
+		for _, leaf := range leaves {
+			arrowProps.SetReadDict(leaf, true)
+		}
+		f.arrow, err = pqarrow.NewFileReader(f.pq, arrowProps, files.Bounded(env.Alloc))
+		return err
 	})
 	if err != nil {
 		f.close()

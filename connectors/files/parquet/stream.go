@@ -14,6 +14,7 @@ import (
 
 	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/expr"
 )
 
 // stream reads the row groups of a range, each column in the calling goroutine.
@@ -22,6 +23,7 @@ type stream struct {
 	in     *files.Input
 	env    *dataflow.Env
 	schema *arrow.Schema
+	where  expr.Expr    // rows that do not fulfil it may be left out
 	fields []int        // of the file, in the schema's order
 	leaves map[int]bool // the file's columns below them
 
@@ -66,6 +68,11 @@ func (s *stream) plan() (err error) {
 		}
 		at = min(at, s.in.Size-1)
 		if at >= s.in.Offset && at < s.in.End() && rg.NumRows() > 0 {
+			if !s.mayHold(rg) {
+				s.env.Counters.Get("parquet.row_groups_skipped").Inc()
+				row += rg.NumRows()
+				continue
+			}
 			s.groups = append(s.groups, group{g, row, rg.NumRows(), max(0, rg.TotalByteSize())})
 			s.total += rg.NumRows()
 		}
@@ -178,7 +185,9 @@ func (s *stream) column(r *pqarrow.ColumnReader, n int64) (arrow.Array, error) {
 		return nil, fmt.Errorf("%d values instead of %d", chunked.Len(), n)
 	}
 	var out arrow.Array
-	if chunks := chunked.Chunks(); len(chunks) == 1 {
+	if chunks := chunked.Chunks(); chunked.DataType().ID() == arrow.DICTIONARY {
+		return s.spelled(chunks)
+	} else if len(chunks) == 1 {
 		out = chunks[0]
 		out.Retain()
 	} else if out, err = array.Concatenate(chunks, s.env.Alloc); err != nil {
@@ -189,6 +198,28 @@ func (s *stream) column(r *pqarrow.ColumnReader, n int64) (arrow.Array, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// spelled makes text of a column's chunks of numbers into dictionaries.
+func (s *stream) spelled(chunks []arrow.Array) (arrow.Array, error) {
+	out := make([]arrow.Array, 0, len(chunks))
+	defer func() {
+		for _, a := range out {
+			a.Release()
+		}
+	}()
+	for _, c := range chunks {
+		a, err := expand(files.Bounded(s.env.Alloc), c.(*array.Dictionary))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a)
+	}
+	if len(out) == 1 {
+		out[0].Retain()
+		return out[0], nil
+	}
+	return array.Concatenate(out, s.env.Alloc)
 }
 
 func (s *stream) drop() {

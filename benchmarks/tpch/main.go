@@ -1,0 +1,45 @@
+// Tpch runs a query of the TPC-H benchmark over tables in Parquet files:
+//
+//	tpch --data DIR --query N --out DIR
+//
+// reads DIR/<table>/*.parquet and writes the result as CSV with a header, columns
+// and order as in the published answers.
+package main
+
+import (
+	divisi "github.com/divisi-data/divisi"
+	df "github.com/divisi-data/divisi/dataflow"
+)
+
+func main() { divisi.Main(tpch) }
+
+func tpch(j *df.Job) {
+	data := j.String("data", "", "folder of the tables, each a folder of Parquet files")
+	n := j.Int("query", 0, "the query, 1 to 22")
+	out := j.String("out", "", "folder of the result")
+	if data == "" || out == "" || n < 1 || n > len(queries) {
+		j.Errorf("usage: tpch --data DIR --query 1..%d --out DIR", len(queries))
+		return
+	}
+	db := &database{j: j, folder: data}
+	df.WriteTable(queries[n-1](db), df.CSV[df.Table](out).Option("header", true))
+}
+
+// A database is the tables of one scale factor.
+type database struct {
+	j      *df.Job
+	folder string
+}
+
+func (d *database) table(name string) df.Table {
+	return df.ReadTable(d.j, df.FromParquet[df.Table](d.folder+"/"+name+"/*.parquet"), nil).Named(name)
+}
+
+func (d *database) lineitem() df.Table { return d.table("lineitem") }
+func (d *database) orders() df.Table   { return d.table("orders") }
+func (d *database) customer() df.Table { return d.table("customer") }
+func (d *database) part() df.Table     { return d.table("part") }
+func (d *database) partsupp() df.Table { return d.table("partsupp") }
+func (d *database) supplier() df.Table { return d.table("supplier") }
+func (d *database) nation() df.Table   { return d.table("nation") }
+func (d *database) region() df.Table   { return d.table("region") }

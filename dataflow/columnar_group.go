@@ -1,0 +1,276 @@
+package dataflow
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/divisi-data/divisi/dataflow/expr"
+)
+
+// An Agg is an aggregate over the rows of a group, and its column's name. What it
+// looks at is null for no row: nulls do not count.
+type Agg struct {
+	name string
+	fn   string
+	e    expr.Expr
+}
+
+// CountRows is the number of rows.
+func CountRows(name string) Agg { return Agg{name: name, fn: "count"} }
+
+// CountOf is the number of rows where e is not null.
+func CountOf(name string, e expr.Expr) Agg { return Agg{name, "count", e} }
+
+// SumOf is the sum: of integers an int64, of decimals exact, null of nothing.
+func SumOf(name string, e expr.Expr) Agg { return Agg{name, "sum", e} }
+
+// AvgOf is the mean as a float64, worked out once of sum and count.
+func AvgOf(name string, e expr.Expr) Agg { return Agg{name, "avg", e} }
+
+// MinOf is the smallest value.
+func MinOf(name string, e expr.Expr) Agg { return Agg{name, "min", e} }
+
+// MaxOf is the largest value.
+func MaxOf(name string, e expr.Expr) Agg { return Agg{name, "max", e} }
+
+// AnyOf is the value of one of the rows, for what is the same in all of them.
+func AnyOf(name string, e expr.Expr) Agg { return Agg{name, "any", e} }
+
+// DistinctOf is the number of different values. All DistinctOf of one call look at
+// the same expression.
+func DistinctOf(name string, e expr.Expr) Agg { return Agg{name, "distinct", e} }
+
+// GroupedTable is a table whose rows are to be gathered by keys, with Agg.
+type GroupedTable struct {
+	t    Table
+	keys []Column
+}
+
+// GroupBy names the keys: columns, or expressions named by As. Null is a key like
+// any other. Without keys all rows are one group, also where there are none.
+func (t Table) GroupBy(keys ...any) GroupedTable {
+	return GroupedTable{t, t.columnsOf("GroupBy", keys)}
+}
+
+// Agg makes a row of each group: the keys, then the aggregates.
+func (g GroupedTable) Agg(aggs ...Agg) Table { return g.agg("Agg", aggs, nil) }
+
+func (g GroupedTable) agg(name string, aggs []Agg, opts []CombineOption) Table {
+	var o combineOptions
+	for _, f := range opts {
+		f.forCombine(&o)
+	}
+	t := g.t
+	var distinct *expr.Expr
+	for i, a := range aggs {
+		if a.fn != "distinct" {
+			continue
+		}
+		if distinct != nil && distinct.String() != a.e.String() {
+			t.j.Errorf("%s: DistinctOf looks at %s and at %s: group twice and join", name, *distinct, a.e)
+			continue
+		}
+		distinct = &aggs[i].e
+	}
+	r := &rel{op: "group", name: name, in: []*rel{t.r}, keys: g.keys, aggs: aggs, parts: o.partitions}
+	if distinct != nil {
+		return t.countDistinct(r, *distinct)
+	}
+	// The types are what one aggregate over all rows would give.
+	p := splitAggs(aggs)
+	mid := t.planned(name, "aggregate", aggregateArgs{Keys: wireColumns(g.keys), Aggs: p.partial, Mode: "final"}, t.r.schema)
+	if mid.NumFields() > 0 {
+		mid = t.planned(name, "select", selectArgs{Columns: p.finish(g.keys)}, mid)
+	}
+	r.schema = mid
+	return t.then(r)
+}
+
+// countDistinct groups by the keys and the value, then by the keys.
+func (t Table) countDistinct(r *rel, value expr.Expr) Table {
+	const name = "(distinct)"
+	first := GroupedTable{t, append(append([]Column{}, r.keys...), Column{name, value})}
+	var inner, outer []Agg
+	for i, a := range r.aggs {
+		mid := fmt.Sprintf("(%d)", i)
+		switch a.fn {
+		case "distinct":
+			outer = append(outer, Agg{a.name, "count", expr.Col(name)})
+			continue
+		case "avg":
+			t.j.Errorf("Agg: AvgOf beside DistinctOf is not supported: use SumOf and CountOf")
+			continue
+		case "count":
+			outer = append(outer, Agg{a.name, "sum0", expr.Col(mid)})
+		default:
+			outer = append(outer, Agg{a.name, a.fn, expr.Col(mid)})
+		}
+		inner = append(inner, Agg{mid, a.fn, a.e})
+	}
+	var keys []any
+	for _, k := range r.keys {
+		keys = append(keys, k.Name)
+	}
+	some := first.agg(r.name+" (values)", inner, nil)
+	return some.GroupBy(keys...).agg(r.name, outer, nil)
+}
+
+// Arguments of the operators of kind "select" and "aggregate".
+type (
+	wireColumn struct {
+		Name string    `json:"name"`
+		Expr expr.Expr `json:"expr"`
+	}
+	selectArgs struct {
+		Where   expr.Expr    `json:"where,omitzero"`
+		Columns []wireColumn `json:"columns,omitempty"`
+	}
+	wireAgg struct {
+		Name string    `json:"name"`
+		Fn   string    `json:"fn"`
+		Expr expr.Expr `json:"expr,omitzero"`
+	}
+	aggregateArgs struct {
+		Where expr.Expr    `json:"where,omitzero"`
+		Keys  []wireColumn `json:"keys,omitempty"`
+		Aggs  []wireAgg    `json:"aggs,omitempty"`
+		Mode  string       `json:"mode"`
+	}
+)
+
+func wireColumns(cols []Column) []wireColumn {
+	out := make([]wireColumn, len(cols))
+	for i, c := range cols {
+		out[i] = wireColumn(c)
+	}
+	return out
+}
+
+// encodeExprArgs is encodeArgs for arguments that an author's expression may spoil.
+func encodeExprArgs(args any) ([]byte, error) { return json.Marshal(args) }
+
+// split aggregates are what each task gathers, how that is put together, and what is
+// made of it in the end.
+type split struct {
+	partial, final []wireAgg
+	result         []wireColumn
+	plain          bool // result is final as it stands
+}
+
+func splitAggs(aggs []Agg) split {
+	s := split{plain: true}
+	for i, a := range aggs {
+		switch a.fn {
+		case "avg":
+			s.plain = false
+			sum, n := fmt.Sprintf("(sum %d)", i), fmt.Sprintf("(count %d)", i)
+			s.partial = append(s.partial, wireAgg{sum, "sum", a.e}, wireAgg{n, "count", a.e})
+			s.final = append(s.final, wireAgg{sum, "sum", expr.Col(sum)}, wireAgg{n, "sum0", expr.Col(n)})
+			s.result = append(s.result, wireColumn{a.name, expr.Col(sum).Div(expr.Col(n))})
+			continue
+		case "count":
+			s.final = append(s.final, wireAgg{a.name, "sum0", expr.Col(a.name)})
+		default:
+			s.final = append(s.final, wireAgg{a.name, a.fn, expr.Col(a.name)})
+		}
+		s.partial = append(s.partial, wireAgg{a.name, a.fn, a.e})
+		s.result = append(s.result, wireColumn{a.name, expr.Col(a.name)})
+	}
+	return s
+}
+
+// finish is the columns that come out in the end.
+func (s split) finish(keys []Column) []wireColumn {
+	var cols []wireColumn
+	for _, k := range keys {
+		cols = append(cols, wireColumn{k.Name, expr.Col(k.Name)})
+	}
+	return append(cols, s.result...)
+}
+
+// On is pairs of columns, of the left and the right table, that are equal in rows
+// that belong together: On("order", "id"), or On("id") where both have that name.
+type On []onPair
+
+type onPair struct{ left, right string }
+
+// Equal is a condition of a join: the left table's column equals the right one's.
+func Equal(left, right string) On { return On{{left, right}} }
+
+// And is both conditions.
+func (o On) And(left, right string) On { return append(o[:len(o):len(o)], onPair{left, right}) }
+
+// Join is each pair of rows for which on holds: the columns of t, then those of
+// right, all of which must have different names (see Prefix). Null equals nothing.
+func (t Table) Join(right Table, on On, opts ...JoinOption) Table {
+	return t.joined("Join", "inner", right, on, opts)
+}
+
+// LeftJoin is Join, and the rows of t that have no partner, with nulls.
+func (t Table) LeftJoin(right Table, on On, opts ...JoinOption) Table {
+	return t.joined("LeftJoin", "left", right, on, opts)
+}
+
+// FullJoin is LeftJoin, and the rows of right that have no partner.
+func (t Table) FullJoin(right Table, on On, opts ...JoinOption) Table {
+	return t.joined("FullJoin", "full", right, on, opts)
+}
+
+// SemiJoin is the rows of t that have a partner, each once.
+func (t Table) SemiJoin(right Table, on On, opts ...JoinOption) Table {
+	return t.joined("SemiJoin", "semi", right, on, opts)
+}
+
+// AntiJoin is the rows of t that have no partner. A row with a null key has none.
+func (t Table) AntiJoin(right Table, on On, opts ...JoinOption) Table {
+	return t.joined("AntiJoin", "anti", right, on, opts)
+}
+
+// Cross is every pair of rows. All of right goes to every task: it should be small,
+// as the one row of a GroupBy without keys is.
+func (t Table) Cross(right Table) Table {
+	const l, r = "(left)", "(right)"
+	one := expr.Lit(int8(0))
+	return t.With(As(l, one)).joined("Cross", "inner", right.With(As(r, one)), Equal(l, r), []JoinOption{BroadcastRight()}).Drop(l, r)
+}
+
+func (t Table) joined(name, how string, right Table, on On, opts []JoinOption) Table {
+	var o joinOptions
+	for _, f := range opts {
+		f.forJoin(&o)
+	}
+	if right.j != t.j {
+		t.j.Errorf("%s: the tables belong to different jobs", name)
+	}
+	if o.broadcast && how == "full" {
+		t.j.Errorf("%s: BroadcastRight would give a right row without partner once per task: leave it out", name)
+	}
+	if o.broadcast && o.partitions > 0 {
+		t.j.Errorf("%s: Partitions means nothing with BroadcastRight: the left side stays where it is", name)
+	}
+	if len(on) == 0 {
+		t.j.Errorf("%s: no columns are compared: use Equal, or Cross", name)
+	}
+	ok := len(on) > 0
+	for _, p := range on {
+		l, lok := t.r.schema.FieldsByName(p.left)
+		r, rok := right.r.schema.FieldsByName(p.right)
+		switch {
+		case !lok:
+			t.j.Errorf("%s: the left table has no column %q (it has %s)", name, p.left, schemaWords(t.r.schema))
+		case !rok:
+			t.j.Errorf("%s: the right table has no column %q (it has %s)", name, p.right, schemaWords(right.r.schema))
+		case !arrow.TypeEqual(l[0].Type, r[0].Type):
+			t.j.Errorf("%s: %s is of type %s, %s of %s: cast one", name, p.left, l[0].Type, p.right, r[0].Type)
+		}
+		ok = ok && lok && rok
+	}
+	r := &rel{op: "join", name: name, in: []*rel{t.r, right.r}, join: joinSpec{how, on, o.broadcast}, parts: o.partitions}
+	r.schema = joinSchema(t.r.schema, right.r.schema, how)
+	if !ok {
+		r.schema = t.r.schema
+	}
+	return t.then(r)
+}

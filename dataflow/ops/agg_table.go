@@ -1,0 +1,560 @@
+package ops
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/zeebo/xxh3"
+)
+
+// A groupTable numbers distinct keys: 1, 2, and so on; 0 is for rows that found no
+// room. A key is a few words: one for a number, two for a decimal or text, and one
+// of null bits where there can be nulls. Text of at most 12 bytes lies in its words;
+// of longer text these hold length, first bytes and hash, and an arena the rest.
+type groupTable struct {
+	cols  []keyColumn
+	width int // words of a key
+	nulls int // the word of null bits, or -1
+	n     int // groups and one
+
+	slots  []uint64 // low half of the hash, number of the group; 0 is free
+	shift  uint
+	keys   []uint64  // by group
+	places [][]int64 // by column of text and group: where long text is in the arena
+	arena  []byte
+
+	// room is asked for so many more groups, and bytes of text.
+	room     func(groups int, text int64) bool
+	cap      int // groups that were granted
+	textRoom int64
+
+	words  []uint64 // of the batch at hand
+	hashes []uint64
+	missed []int32
+	texts  []textColumn
+}
+
+type keyColumn struct {
+	field arrow.Field
+	word  int // the first
+	text  int // position among the columns of text, or -1
+}
+
+// textColumn is the text of a batch at hand.
+type textColumn struct {
+	offsets []int32
+	data    []byte
+	long    bool // some is longer than inlineText
+}
+
+const inlineText = 12
+
+// keyWords is how many words a value of a type takes in a key.
+func keyWords(t arrow.DataType) (int, bool) {
+	switch t.ID() {
+	case arrow.STRING, arrow.BINARY, arrow.DECIMAL128:
+		return 2, true
+	case arrow.BOOL, arrow.FLOAT32, arrow.FLOAT64, arrow.DATE32, arrow.DATE64, arrow.TIME32, arrow.TIME64, arrow.TIMESTAMP, arrow.DURATION:
+		return 1, true
+	}
+	return 1, arrow.IsInteger(t.ID())
+}
+
+func (g *groupTable) init(fields []arrow.Field) {
+	g.nulls = -1
+	for _, f := range fields {
+		c := keyColumn{f, g.width, -1}
+		if isText(f.Type) {
+			c.text = len(g.texts)
+			g.texts = append(g.texts, textColumn{})
+			g.places = append(g.places, nil)
+		}
+		n, _ := keyWords(f.Type)
+		g.width += n
+		if f.Nullable {
+			g.nulls = 0
+		}
+		g.cols = append(g.cols, c)
+	}
+	if g.nulls == 0 {
+		g.nulls = g.width
+		g.width++
+	}
+	g.reset()
+}
+
+func isText(t arrow.DataType) bool { return t.ID() == arrow.STRING || t.ID() == arrow.BINARY }
+
+// reset forgets all groups. A small table keeps its memory.
+func (g *groupTable) reset() {
+	if len(g.slots) > 4*partialGroups || g.slots == nil {
+		g.slots = make([]uint64, 64)
+		g.shift = 64 - 6
+		g.keys, g.arena = nil, nil
+	} else {
+		clear(g.slots)
+	}
+	g.n, g.cap, g.textRoom = 1, 0, 0
+	g.keys = append(g.keys[:0], make([]uint64, g.width)...)
+	g.arena = g.arena[:0]
+	for i := range g.places {
+		g.places[i] = append(g.places[i][:0], 0)
+	}
+}
+
+// bytesEach is the most that a group takes, beside long text.
+func (g *groupTable) bytesEach() int64 {
+	return int64(8*g.width + 8*len(g.texts) + 32)
+}
+
+func (g *groupTable) textBytes() int64 { return int64(len(g.arena)) }
+
+// find sets gids to the groups of those that sel names of n rows with the given keys,
+// and makes groups that are new. Rows for which there is no room get 0 and are
+// returned.
+func (g *groupTable) find(keys []arrow.Array, n int, sel, gids []int32) (missed []int32) {
+	g.load(keys, n)
+	g.missed = g.missed[:0]
+	if g.width == 1 {
+		g.findNumbers(sel, gids)
+	} else {
+		g.findWords(sel, gids)
+	}
+	return g.missed
+}
+
+func (g *groupTable) findNumbers(sel, gids []int32) {
+	words, hashes := g.words, g.hashes
+	slots, keys, shift := g.slots, g.keys, g.shift
+	mask := uint64(len(slots) - 1)
+	for _, r := range sel {
+		i := int(r)
+		w, h := words[i], hashes[i]
+		for at := h >> shift; ; at = (at + 1) & mask {
+			s := slots[at&mask]
+			if s == 0 {
+				gids[i] = g.insert(i, h, at)
+				slots, keys, shift = g.slots, g.keys, g.shift
+				mask = uint64(len(slots) - 1)
+				break
+			}
+			if s>>32 == h&math.MaxUint32 && keys[uint32(s)] == w {
+				gids[i] = int32(uint32(s))
+				break
+			}
+		}
+	}
+}
+
+func (g *groupTable) findWords(sel, gids []int32) {
+	long := false
+	for _, t := range g.texts {
+		long = long || t.long
+	}
+	width := g.width
+	for _, r := range sel {
+		i := int(r)
+		h, key := g.hashes[i], g.words[i*width:(i+1)*width]
+		mask := uint64(len(g.slots) - 1)
+	probe:
+		for at := h >> g.shift; ; at = (at + 1) & mask {
+			s := g.slots[at]
+			if s == 0 {
+				gids[i] = g.insert(i, h, at)
+				break
+			}
+			if s>>32 != h&math.MaxUint32 {
+				continue
+			}
+			gid := int(uint32(s))
+			have := g.keys[gid*width : (gid+1)*width]
+			for w, x := range key {
+				if have[w] != x {
+					continue probe
+				}
+			}
+			if long && !g.sameText(i, gid) {
+				continue
+			}
+			gids[i] = int32(gid)
+			break
+		}
+	}
+}
+
+// sameText compares the long text of row i with a group's.
+func (g *groupTable) sameText(i, gid int) bool {
+	for _, c := range g.cols {
+		if c.text < 0 {
+			continue
+		}
+		size := int(uint32(g.words[i*g.width+c.word]))
+		if size <= inlineText {
+			continue
+		}
+		t, at := &g.texts[c.text], g.places[c.text][gid]
+		if string(t.data[t.offsets[i]:t.offsets[i+1]]) != string(g.arena[at:at+int64(size)]) {
+			return false
+		}
+	}
+	return true
+}
+
+// insert makes a group of row i, whose slot is free, and gives its number; 0 if
+// there is no room.
+func (g *groupTable) insert(i int, h, at uint64) int32 {
+	if g.n-1 == g.cap && !g.more(max(64, g.cap/2)) && !g.more(1) || g.n == math.MaxInt32 {
+		g.missed = append(g.missed, int32(i))
+		return 0
+	}
+	key := g.words[i*g.width : (i+1)*g.width]
+	for _, c := range g.cols {
+		if c.text < 0 {
+			continue
+		}
+		place := int64(0)
+		if size := int64(uint32(key[c.word])); size > inlineText {
+			if int64(len(g.arena))+size > g.textRoom {
+				add := max(size, min(int64(len(g.arena)), 1<<20))
+				if !g.room(0, add) {
+					if add = size; !g.room(0, add) {
+						g.missed = append(g.missed, int32(i))
+						for _, c := range g.cols { // what was put for columns before
+							if c.text >= 0 {
+								g.places[c.text] = g.places[c.text][:g.n]
+							}
+						}
+						return 0
+					}
+				}
+				g.textRoom = max(g.textRoom, int64(len(g.arena))) + add
+			}
+			t := &g.texts[c.text]
+			place = int64(len(g.arena))
+			g.arena = append(g.arena, t.data[t.offsets[i]:t.offsets[i+1]]...)
+		}
+		g.places[c.text] = append(g.places[c.text], place)
+	}
+	gid := g.n
+	g.n++
+	g.keys = append(g.keys, key...)
+	if 2*g.n > len(g.slots) {
+		g.rehash()
+		at = g.free(h)
+	}
+	g.slots[at] = h<<32 | uint64(gid)
+	return int32(gid)
+}
+
+func (g *groupTable) more(n int) bool {
+	if !g.room(n, 0) {
+		return false
+	}
+	g.cap += n
+	return true
+}
+
+func (g *groupTable) free(h uint64) uint64 {
+	mask := uint64(len(g.slots) - 1)
+	at := h >> g.shift
+	for g.slots[at] != 0 {
+		at = (at + 1) & mask
+	}
+	return at
+}
+
+// rehash doubles the table. Hashes are worked out anew from the keys.
+func (g *groupTable) rehash() {
+	old := g.slots
+	g.slots = make([]uint64, 2*len(old))
+	g.shift--
+	for _, s := range old {
+		if s == 0 {
+			continue
+		}
+		gid := int(uint32(s))
+		g.slots[g.free(hashWords(g.keys[gid*g.width:(gid+1)*g.width]))] = s
+	}
+}
+
+const (
+	hashA = 0x9e3779b97f4a7c15
+	hashB = 0xd6e8feb86659fd93
+)
+
+func hashWord(w uint64) uint64 {
+	hi, lo := bits.Mul64(w^hashA, hashB)
+	return (hi ^ lo) * hashA
+}
+
+func hashWords(key []uint64) uint64 {
+	if len(key) == 1 {
+		return hashWord(key[0])
+	}
+	h := uint64(hashB)
+	for _, w := range key {
+		hi, lo := bits.Mul64(w^h, hashA)
+		h = hi ^ lo ^ w*hashB
+	}
+	return h * hashA
+}
+
+// load brings the keys of a batch into words, and hashes them.
+func (g *groupTable) load(keys []arrow.Array, n int) {
+	if need := n * g.width; cap(g.words) < need {
+		g.words = make([]uint64, need)
+	}
+	g.words = g.words[:n*g.width]
+	if g.nulls >= 0 {
+		for i := range n {
+			g.words[i*g.width+g.nulls] = 0
+		}
+	}
+	for c, a := range keys {
+		g.loadColumn(c, a, n)
+	}
+	if cap(g.hashes) < n {
+		g.hashes = make([]uint64, n)
+	}
+	g.hashes = g.hashes[:n]
+	if g.width == 1 {
+		for i, w := range g.words {
+			g.hashes[i] = hashWord(w)
+		}
+		return
+	}
+	for i := range g.hashes {
+		g.hashes[i] = hashWords(g.words[i*g.width : (i+1)*g.width])
+	}
+}
+
+func (g *groupTable) loadColumn(c int, a arrow.Array, n int) {
+	col, d, w := g.cols[c], a.Data(), g.width
+	dst := g.words[col.word:]
+	switch t := a.DataType(); t.ID() {
+	case arrow.BOOL:
+		v := a.(*array.Boolean)
+		for i := range n {
+			dst[i*w] = 0
+			if v.Value(i) {
+				dst[i*w] = 1
+			}
+		}
+	case arrow.FLOAT32:
+		for i, x := range arrow.GetValues[float32](d, 1) {
+			dst[i*w] = floatWord(float64(x))
+		}
+	case arrow.FLOAT64:
+		for i, x := range arrow.GetValues[float64](d, 1) {
+			dst[i*w] = floatWord(x)
+		}
+	case arrow.DECIMAL128:
+		for i, x := range arrow.GetValues[decimal128.Num](d, 1) {
+			dst[i*w], dst[i*w+1] = x.LowBits(), uint64(x.HighBits())
+		}
+	case arrow.STRING, arrow.BINARY:
+		g.loadText(col, a, n)
+	default:
+		raw := d.Buffers()[1].Bytes()
+		switch off := d.Offset(); t.(arrow.FixedWidthDataType).BitWidth() {
+		case 8:
+			putWords(dst, w, arrow.Int8Traits.CastFromBytes(raw)[off:off+n])
+		case 16:
+			putWords(dst, w, arrow.Int16Traits.CastFromBytes(raw)[off:off+n])
+		case 32:
+			putWords(dst, w, arrow.Int32Traits.CastFromBytes(raw)[off:off+n])
+		default:
+			putWords(dst, w, arrow.Int64Traits.CastFromBytes(raw)[off:off+n])
+		}
+	}
+	if a.NullN() == 0 {
+		return
+	}
+	size, _ := keyWords(col.field.Type)
+	for i := range n {
+		if a.IsNull(i) {
+			clear(dst[i*w : i*w+size])
+			g.words[i*w+g.nulls] |= 1 << c
+		}
+	}
+}
+
+func putWords[T int8 | int16 | int32 | int64](dst []uint64, w int, src []T) {
+	if w == 1 {
+		dst = dst[:len(src)]
+		for i, x := range src {
+			dst[i] = uint64(x)
+		}
+		return
+	}
+	for i, x := range src {
+		dst[i*w] = uint64(x)
+	}
+}
+
+// floatWord makes equal numbers, and all NaNs, one word.
+func floatWord(x float64) uint64 {
+	switch {
+	case x == 0:
+		return 0
+	case x != x:
+		return math.Float64bits(math.NaN())
+	}
+	return math.Float64bits(x)
+}
+
+func (g *groupTable) loadText(col keyColumn, a arrow.Array, n int) {
+	d := a.Data()
+	t := textColumn{offsets: arrow.GetOffsets[int32](d, 1)}
+	if b := d.Buffers()[2]; b != nil {
+		t.data = b.Bytes()
+	}
+	dst, w := g.words[col.word:], g.width
+	for i := range n {
+		from, to := t.offsets[i], t.offsets[i+1]
+		text := t.data[from:to]
+		lo, hi := uint64(len(text)), uint64(0)
+		switch {
+		case len(text) > inlineText:
+			t.long = true
+			lo |= uint64(text[0])<<32 | uint64(text[1])<<40 | uint64(text[2])<<48 | uint64(text[3])<<56
+			hi = xxh3.Hash(text)
+		default:
+			lo, hi = shortText(text)
+		}
+		dst[i*w], dst[i*w+1] = lo, hi
+	}
+	g.texts[col.text] = t
+}
+
+// shortText packs at most inlineText bytes: length and the first four, the rest.
+func shortText(text []byte) (lo, hi uint64) {
+	lo = uint64(len(text))
+	for i, c := range text[:min(4, len(text))] {
+		lo |= uint64(c) << (32 + 8*i)
+	}
+	if len(text) > 4 {
+		for i, c := range text[4:] {
+			hi |= uint64(c) << (8 * i)
+		}
+	}
+	return lo, hi
+}
+
+// emit makes an array of a key column of the groups from, ..., to-1.
+func (g *groupTable) emit(mem memory.Allocator, c, from, to int) (arrow.Array, error) {
+	col, n := g.cols[c], to-from
+	w := g.width
+	at := func(i int) []uint64 { return g.keys[(from+i)*w+col.word:] }
+	valid, nulls := g.emitValid(mem, c, from, to)
+	switch id := col.field.Type.ID(); {
+	case id == arrow.BOOL:
+		buf := zeroBytes(mem, (n+7)/8)
+		defer buf.Release()
+		for i := range n {
+			buf.Bytes()[i/8] |= byte(at(i)[0]) << (i % 8)
+		}
+		return newArray(col.field.Type, n, nulls, valid, buf), nil
+	case isText(col.field.Type):
+		return g.emitText(mem, col, from, to, valid, nulls)
+	case id == arrow.DECIMAL128:
+		buf := zeroBytes(mem, 16*n)
+		defer buf.Release()
+		dst := arrow.Decimal128Traits.CastFromBytes(buf.Bytes())
+		for i := range dst {
+			k := at(i)
+			dst[i] = decimal128.New(int64(k[1]), k[0])
+		}
+		return newArray(col.field.Type, n, nulls, valid, buf), nil
+	case id == arrow.FLOAT32:
+		buf := zeroBytes(mem, 4*n)
+		defer buf.Release()
+		dst := arrow.Float32Traits.CastFromBytes(buf.Bytes())
+		for i := range dst {
+			dst[i] = float32(math.Float64frombits(at(i)[0]))
+		}
+		return newArray(col.field.Type, n, nulls, valid, buf), nil
+	}
+	width := col.field.Type.(arrow.FixedWidthDataType).BitWidth() / 8
+	buf := zeroBytes(mem, width*n)
+	defer buf.Release()
+	raw := buf.Bytes()
+	for i := range n {
+		x := at(i)[0]
+		for b := range width {
+			raw[i*width+b] = byte(x >> (8 * b))
+		}
+	}
+	return newArray(col.field.Type, n, nulls, valid, buf), nil
+}
+
+func (g *groupTable) emitValid(mem memory.Allocator, c, from, to int) (*memory.Buffer, int) {
+	if g.nulls < 0 || !g.cols[c].field.Nullable {
+		return nil, 0
+	}
+	buf := zeroBytes(mem, (to-from+7)/8)
+	dst, nulls := buf.Bytes(), 0
+	for i := range to - from {
+		null := g.keys[(from+i)*g.width+g.nulls] >> c & 1
+		dst[i/8] |= byte(null^1) << (i % 8)
+		nulls += int(null)
+	}
+	return buf, nulls
+}
+
+func (g *groupTable) emitText(mem memory.Allocator, col keyColumn, from, to int, valid *memory.Buffer, nulls int) (arrow.Array, error) {
+	n := to - from
+	var size int64
+	for i := from; i < to; i++ {
+		size += int64(uint32(g.keys[i*g.width+col.word]))
+	}
+	if size > math.MaxInt32 {
+		return nil, fmt.Errorf("a column of %d bytes of text is too long for a batch", size)
+	}
+	ends, text := zeroBytes(mem, 4*(n+1)), zeroBytes(mem, int(size))
+	defer ends.Release()
+	defer text.Release()
+	off, dst, at := arrow.Int32Traits.CastFromBytes(ends.Bytes()), text.Bytes(), 0
+	for i := range n {
+		k := g.keys[(from+i)*g.width+col.word:]
+		size := int(uint32(k[0]))
+		if size > inlineText {
+			place := g.places[col.text][from+i]
+			copy(dst[at:], g.arena[place:place+int64(size)])
+		} else {
+			for b := range size {
+				if b < 4 {
+					dst[at+b] = byte(k[0] >> (32 + 8*b))
+				} else {
+					dst[at+b] = byte(k[1] >> (8 * (b - 4)))
+				}
+			}
+		}
+		at += size
+		off[i+1] = int32(at)
+	}
+	return newArray(col.field.Type, n, nulls, valid, ends, text), nil
+}
+
+func zeroBytes(mem memory.Allocator, n int) *memory.Buffer {
+	buf := memory.NewResizableBuffer(mem)
+	buf.Resize(n)
+	clear(buf.Bytes())
+	return buf
+}
+
+// newArray makes an array of buffers that it takes its own references to; valid is
+// given away.
+func newArray(t arrow.DataType, n, nulls int, valid *memory.Buffer, rest ...*memory.Buffer) arrow.Array {
+	d := array.NewData(t, n, append([]*memory.Buffer{valid}, rest...), nil, nulls, 0)
+	defer d.Release()
+	if valid != nil {
+		valid.Release()
+	}
+	return array.MakeFromData(d)
+}

@@ -1,0 +1,15 @@
+//go:build mutants
+
+// Package mutant holds the defects that the simulator must be able to find. A place in
+// the protocol asks On whether it is to misbehave; without the build tag mutants the
+// answer is a constant, and nothing is left of the question.
+package mutant
+
+// active is changed between runs only, never during one.
+var active string
+
+// Set switches one defect on and all others off; "" is none.
+func Set(name string) { active = name }
+
+// On says whether the named defect is switched on.
+func On(name string) bool { return name == active }
