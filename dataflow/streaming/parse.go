@@ -99,8 +99,6 @@ func Usage() string {
 type parser struct {
 	s        Spec
 	warnings []string
-	format   string
-	partBy   string
 }
 
 func (p *parser) warn(format string, a ...any) {
