@@ -36,7 +36,13 @@ type app struct {
 
 func main() {
 	if len(os.Args) > 1 && slices.Contains([]string{"--task-host", "--describe"}, os.Args[1]) {
-		divisi.MainArgs(builtinName(os.Args[2:]), builtin, os.Args[1:]) // as a job binary of its own
+		switch { // as a job binary; the function's name is the job's
+		case os.Args[1] == "--task-host":
+			divisi.Main(builtin)
+		case slices.Contains(os.Args, chainMark):
+			divisi.Main(chain)
+		}
+		divisi.Main(wordcount)
 	}
 	exit(execute(context.Background(), &app{out: os.Stdout, err: os.Stderr}, os.Args[1:]))
 }

@@ -17,9 +17,6 @@ import (
 	"github.com/divisi-data/divisi/internal/console"
 )
 
-// streamingWord is the first argument of a streaming job; the second is its spec.
-const streamingWord = "streaming"
-
 const streamingHelp = `Run programs as mapper and reducer, by the flags of Hadoop Streaming: any program
 that reads lines and prints lines. A key is what stands before the first tab; lines
 reach a reducer sorted by it. On standard error a program may print
@@ -73,7 +70,7 @@ func streamingCommand(a *app) *cobra.Command {
 		if s.Verbose {
 			describeStreaming(a.err, s)
 		}
-		divisi.MainArgs(s.Name(), builtin, append(engine, streamingWord, spec)) // exits
+		divisi.MainArgs(s.Name(), builtin, append(engine, streamingMark, spec)) // exits
 		return nil
 	}
 	return cmd
