@@ -372,7 +372,7 @@ func (c *check) toWorker(from *coord, cn *conn, m *divisipb.ToWorker) {
 			c.w.violate("%s is launched after an error that ends the job", a)
 		}
 		k := [2]int32{a.stage, a.index}
-		if r, runs := j.running[k]; runs && !c.departed[r.on] {
+		if r, runs := j.running[k]; runs && c.streams[r.on] != nil && c.streams[r.on].atCoordinator {
 			c.w.violate("%s is launched while %s runs on %s", a, r.attempt, r.on)
 		}
 		j.running[k] = run{a, cn.inc}
