@@ -117,6 +117,7 @@ var faults = []struct {
 	{"worker pauses", func(w *world) {
 		if k := w.someone(); k.up && !k.paused {
 			k.pause()
+			w.impatience()
 			life := k.life
 			w.after(w.span(), func() {
 				if k.life == life && k.up {
@@ -222,7 +223,7 @@ func (w *world) cut(up, down bool) {
 
 // impatience: somebody cancels just when something is wrong.
 func (w *world) impatience() {
-	if cl := w.clients[w.rng.IntN(len(w.clients))]; cl.job != "" && cl.cancelAt == 0 && w.chance(w.weather.cancels/3) {
+	if cl := w.clients[w.rng.IntN(len(w.clients))]; cl.job != "" && cl.cancelAt == 0 && w.chance(w.weather.cancels/2) {
 		cl.cancelAt = w.now
 		w.after(w.between(0, 300*ms), cl.cancel)
 	}
