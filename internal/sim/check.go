@@ -45,6 +45,8 @@ type jobCheck struct {
 	gaveUp   bool
 	hopeless bool // a user's error was met
 	running  map[[2]int32]run
+	hashes   map[[2]int32]uint64 // of the rows of winners, the last of each task
+	floors   map[int32]int32     // stage: attempts below it have read rows that are no more
 }
 
 // A run is an attempt that the coordinator knows to run, and the incarnation it runs on.
@@ -83,9 +85,13 @@ func (c *check) shows(sink int32, o *output, p *part) {
 	}
 }
 
-func (c *check) cleaned(id string, sink int32) bool {
-	j := c.jobs[id]
-	return j != nil && j.clean[sink]
+// cancels notes the attempts that a coordinator takes back.
+func (c *check) cancels(from *coord, cn *conn, m *divisipb.ToWorker) {
+	if b := m.GetCancelTask(); b != nil && from == c.w.coord {
+		a := attemptOf(b.Id)
+		c.w.say("coordinator: cancels %s on %s: %s", a, cn.k.id, b.Why)
+		c.stops(a)
+	}
 }
 
 // toWorker looks at what the coordinator says: what it says must be in the journal.
@@ -127,12 +133,6 @@ func (c *check) toWorker(from *coord, cn *conn, m *divisipb.ToWorker) {
 	case *divisipb.ToWorker_Ack:
 		if b.Ack.Task != nil {
 			c.acks(attemptOf(b.Ack.Task), b.Ack.Lost)
-		}
-	case *divisipb.ToWorker_CancelTask:
-		a := attemptOf(b.CancelTask.Id)
-		c.w.say("coordinator: cancels %s on %s: %s", a, cn.k.id, b.CancelTask.Why)
-		if j := c.jobs[a.job]; j != nil {
-			j.stops(a)
 		}
 	case *divisipb.ToWorker_EndJob:
 		c.w.say("coordinator: ends %s on %s, hosts only %v", b.EndJob.Job, cn.k.id, b.EndJob.HostsOnly)

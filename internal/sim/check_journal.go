@@ -58,6 +58,7 @@ func (c *check) record(r *divisipb.JournalRecord) {
 		c.failed(j, b.TaskFailed)
 	case *divisipb.JournalRecord_OutputLost:
 		c.lost(j, attemptOf(b.OutputLost.Task))
+		c.w.provoked()
 	case *divisipb.JournalRecord_AttemptsReserved:
 		j.limit = b.AttemptsReserved.Limit
 	case *divisipb.JournalRecord_PublishBegan:
@@ -66,6 +67,7 @@ func (c *check) record(r *divisipb.JournalRecord) {
 		c.published(j, b.SinkPublished.Sink)
 	case *divisipb.JournalRecord_JobEnded:
 		c.ended(j, b.JobEnded)
+		c.w.provoked()
 	case *divisipb.JournalRecord_SinkCleaned:
 		j.clean[b.SinkCleaned.Sink] = true
 		j.gaveUp = j.gaveUp || b.SinkCleaned.GaveUp != ""
@@ -87,6 +89,7 @@ func (c *check) submitted(id string, r *divisipb.SubmitRequest) {
 		id: id, def: def, limit: 4096, known: map[int32]bool{}, prepared: map[int32]bool{}, tasks: map[int32]int{}, won: map[[2]int32]attempt{},
 		winners: map[attempt]bool{}, failed: map[attempt]bool{}, launched: map[attempt]bool{}, counted: map[[2]int32]int{},
 		sinks: map[int32]bool{}, clean: map[int32]bool{}, running: map[[2]int32]run{},
+		hashes: map[[2]int32]uint64{}, floors: map[int32]int32{},
 	}
 }
 
@@ -106,6 +109,9 @@ func (c *check) planned(j *jobCheck, p *divisipb.StagePlanned) {
 		c.w.violate("stage %d of %s is planned twice, or after the end", p.Stage, j.id)
 	}
 	j.tasks[p.Stage] = len(p.Tasks)
+	if j.def.plan.Stages[p.Stage].Output.Sink >= 0 {
+		c.w.impatience()
+	}
 	for _, in := range j.def.plan.Stages[p.Stage].Inputs {
 		if in.Mode == plan.BySplit {
 			if !j.known[int32(in.Source)] {
@@ -114,6 +120,9 @@ func (c *check) planned(j *jobCheck, p *divisipb.StagePlanned) {
 			continue
 		}
 		for _, s := range j.def.plan.Exchanges[in.Exchange].Producers {
+			if s == j.def.noisy && c.w.chance(c.w.weather.malice) {
+				c.w.after(c.w.between(0, second), func() { c.w.killWorker(false) })
+			}
 			if !j.whole(int32(s)) {
 				c.w.violate("stage %d of %s is planned before stage %d is whole", p.Stage, j.id, s)
 			}
@@ -138,6 +147,14 @@ func (c *check) won(j *jobCheck, r *divisipb.TaskWon) {
 	case c.left[r.Incarnation]:
 		c.w.violate("%s wins on %s, which was given up", a, r.Incarnation)
 	}
+	if a.number < j.floors[a.stage] {
+		c.w.violate("%s wins, and has read rows that are no more", a)
+	}
+	if before, again := j.hashes[k]; again && before != r.Result.RowHash {
+		c.changed(j, a)
+		c.w.provoked()
+	}
+	j.hashes[k] = r.Result.RowHash
 	if o, ok := j.won[k]; ok {
 		c.w.violate("%s wins, and %s has won", a, o)
 	}
@@ -170,6 +187,24 @@ func (c *check) failed(j *jobCheck, r *divisipb.TaskFailed) {
 	j.stops(a)
 	if j.state != 0 && a.stage != job.StageClean {
 		c.w.violate("%s fails after the end of its job", a)
+	}
+}
+
+// changed: a second run of a task gave other rows. Nobody may have finished with the
+// first ones, and who has begun with them must not finish.
+func (c *check) changed(j *jobCheck, a attempt) {
+	x := j.def.plan.Stages[a.stage].Output.Exchange
+	if x < 0 {
+		return
+	}
+	for _, s := range j.def.plan.Exchanges[x].Consumers {
+		stage := int32(s)
+		j.floors[stage] = a.number
+		for i := range int32(j.tasks[stage]) {
+			if o, ok := j.won[[2]int32{stage, i}]; ok {
+				c.w.violate("%s wins with other rows than those that %s has read", a, o)
+			}
+		}
 	}
 }
 
