@@ -243,7 +243,7 @@ func durable(j *Job) string {
 			if t.won != nil {
 				fmt.Fprintf(&b, " %s %s", t.won.Attempt, t.won.Worker)
 			}
-			fmt.Fprintf(&b, " %v %d %v f=%d k=%d o=%d q=%d %v %d %v %v\n", t.rerun, t.before, t.summed, t.failures, t.kills, t.ooms, t.requeues, t.ended, t.memory, t.alone, t.exclude)
+			fmt.Fprintf(&b, " %v %d %d %v f=%d k=%d o=%d q=%d %v %d %v %v\n", t.rerun, t.before, t.floor, t.summed, t.failures, t.kills, t.ooms, t.requeues, t.ended, t.memory, t.alone, t.exclude)
 		}
 	}
 	for i, x := range j.ex {

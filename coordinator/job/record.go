@@ -220,6 +220,9 @@ func (j *Job) applyWon(r TaskWon) {
 	s := j.stages[r.Attempt.Stage]
 	t := s.tasks[r.Attempt.Index]
 	j.attempts++
+	if t.rerun && t.before != r.Result.RowHash {
+		j.applyChanged(s, r.Attempt.Number)
+	}
 	if s.started == 0 { // replayed: launches are not journalled
 		s.started = j.now - Instant(r.Result.Stats.WallNanos)
 	}
@@ -231,6 +234,19 @@ func (j *Job) applyWon(r TaskWon) {
 	addCounters(s.counters, r.Result.Counters, 1)
 	if x := s.plan.Output.Exchange; x >= 0 {
 		j.ex[x].won(t)
+	}
+}
+
+// applyChanged: a second run gave other rows than the first. Attempts that read the first
+// one's are older than the second: a reader is launched only when its inputs have won.
+func (j *Job) applyChanged(s *stage, number int32) {
+	if s.plan.Output.Exchange < 0 {
+		return
+	}
+	for _, c := range j.plan.Exchanges[s.plan.Output.Exchange].Consumers {
+		for _, t := range j.stages[c].tasks {
+			t.floor = max(t.floor, number)
+		}
 	}
 }
 

@@ -30,6 +30,7 @@ type task struct {
 
 	failures, kills, ooms, requeues int
 	ended                           []int32 // attempts that failed, were lost, or won and were lost: they cannot win
+	floor                           int32   // attempts below it have read what is no more: they cannot win
 	why                             string  // of the last failure
 	doom, stack                     string  // why it is not tried again, once it is not
 	memory                          int64
@@ -116,7 +117,7 @@ func (j *Job) launched(e Launched) {
 func (j *Job) adopted(e Adopted) {
 	t := j.task(e.Attempt.Key)
 	switch {
-	case t == nil, t.state == done, j.dead(e.Attempt.Key):
+	case t == nil, t.state == done, j.dead(e.Attempt.Key), e.Attempt.Number < t.floor:
 		j.do(CancelAttempt{e.Attempt, e.Worker, "not needed any more"})
 		return
 	case t.on(e.Attempt.Number) >= 0:
@@ -159,7 +160,7 @@ func (j *Job) done(e Done) {
 		return
 	}
 	if t == nil || t.state == done && !(t.won != nil && mutant.On("no arbiter")) || j.dead(e.Attempt.Key) && !mutant.On("tasks win after the end") ||
-		e.Attempt.Number >= j.limit || slices.Contains(t.ended, e.Attempt.Number) {
+		e.Attempt.Number >= j.limit || e.Attempt.Number < t.floor || slices.Contains(t.ended, e.Attempt.Number) {
 		j.drop(t, e.Attempt)
 		j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
 		return

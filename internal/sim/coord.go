@@ -68,13 +68,24 @@ func (c *coord) turn() {
 
 // send puts on the way what was queued for the workers.
 func (c *coord) send() {
+	type sending struct {
+		out  []*divisipb.ToWorker
+		over error
+	}
+	all := make([]sending, len(c.conns))
+	for i, cn := range c.conns {
+		all[i].out, all[i].over = cn.st.Take()
+		for _, m := range all[i].out { // a turn's cancels count before its launches
+			c.w.check.cancels(c, cn, m)
+		}
+	}
 	kept := c.conns[:0]
-	for _, cn := range c.conns {
-		out, over := cn.st.Take()
-		for _, m := range out {
+	for i, cn := range c.conns {
+		for _, m := range all[i].out {
 			c.w.check.toWorker(c, cn, m)
 			cn.toWorker(m)
 		}
+		over := all[i].over
 		if over != nil {
 			c.w.say("coordinator: ends %s's stream %d: %v", cn.k.id, cn.id, over)
 			cn.closeAtCoordinator(true)

@@ -99,7 +99,7 @@ func (h *whost) strike(t *wtask) bool {
 	}
 	kinds := []dataflow.Kind{dataflow.Transient, dataflow.Unknown, dataflow.DiskFull, dataflow.Corrupt, dataflow.OutOfMemory}
 	switch kind := kinds[h.k.w.rng.IntN(len(kinds))]; {
-	case h.k.w.chance(100):
+	case h.k.w.chance(100) && h.mayKill():
 		h.kill()
 	default:
 		h.k.w.store.abort(t.id)

@@ -117,7 +117,7 @@ func (w *world) makeJob(n int) *jobDef {
 	d := &jobDef{
 		name: fmt.Sprintf("job%c", 'a'+n), shape: shape, plan: plans[shape], json: planJSON[shape], noisy: -1, doomed: none, poison: none,
 		unit: []int64{1 << 10, 4 << 20, 30 << 20}[w.rng.IntN(3)], failed: map[[2]int32]int{}, killed: map[[2]int32]int{},
-		pace: []int64{50 * ms, 500 * ms, 2 * second}[w.rng.IntN(3)], rng: w.rng,
+		pace: []int64{50 * ms, 500 * ms, 4 * second}[w.rng.IntN(3)], rng: w.rng,
 	}
 	row := uint64(n+1) << 32
 	for range d.plan.Sources {
@@ -137,7 +137,7 @@ func (w *world) makeJob(n int) *jobDef {
 		d.doomed = [2]int32{stage, 0}
 	case k < 7:
 		d.poison = [2]int32{stage, 0}
-	case k < 27 && d.plan.Stages[stage].Output.Exchange >= 0 && d.plan.Stages[stage].MaxTasks == 0:
+	case k < 35 && d.plan.Stages[stage].Output.Exchange >= 0 && d.plan.Stages[stage].MaxTasks == 0:
 		d.noisy = int(stage)
 	}
 	return d
@@ -156,7 +156,8 @@ func (d *jobDef) layout() string {
 	return fmt.Sprint(all)
 }
 
-func (d *jobDef) duration(w *world) int64 { return w.between(ms, d.pace) }
+// duration of half a task: mostly short, some much longer than others.
+func (d *jobDef) duration(w *world) int64 { return w.between(ms, d.pace>>w.rng.IntN(6)) }
 
 // mayFail lets a task fail, but never as often as would be too often.
 func (d *jobDef) mayFail(a attempt, wx weather) bool {

@@ -75,3 +75,16 @@ func TestSchedules(t *testing.T) {
 		t.Errorf("of %d schedules only %d jobs have succeeded: the weather is too bad to learn from", n, ends[0])
 	}
 }
+
+// TestReplay runs schedules twice: the histories are the same, letter by letter.
+func TestReplay(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		a, b := Run(seed, true), Run(seed, true)
+		if a.History != b.History || a.History == "" {
+			t.Errorf("seed %d: two histories, of %d and %d bytes", seed, len(a.History), len(b.History))
+		}
+		if c := Run(seed, false); c.Events != a.Events || c.Violation != a.Violation {
+			t.Errorf("seed %d: to write the history changes it: %d and %d events", seed, a.Events, c.Events)
+		}
+	}
+}

@@ -25,6 +25,7 @@ type output struct {
 	decided  bool
 	visible  []*part
 	success  bool
+	cleaned  bool
 }
 
 // A part is what an attempt writes.
@@ -69,7 +70,7 @@ func (s *store) find(a attempt) (*output, *part) {
 // open begins a part.
 func (s *store) open(a attempt, sink int32, by string) {
 	o := s.output(a.job, sink)
-	o.parts = append(o.parts, &part{of: a, by: by, late: s.w.check.cleaned(a.job, sink)})
+	o.parts = append(o.parts, &part{of: a, by: by, late: o.cleaned})
 }
 
 // seal makes what was written durable.
@@ -155,5 +156,5 @@ func (s *store) clean(job string, sink int32) {
 		o.success = true
 	}
 	s.w.say("store: output %d of %s is cleaned of %d parts", sink, job, len(o.parts))
-	o.parts = nil
+	o.parts, o.cleaned = nil, true
 }

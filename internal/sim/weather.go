@@ -12,6 +12,7 @@ type weather struct {
 	every                                 int64 // between faults, on average
 	kinds                                 []int // of faults
 	delays, failing, answersLost, cancels int
+	malice                                int // faults just when they hurt
 }
 
 func (wx weather) String() string {
@@ -19,15 +20,15 @@ func (wx weather) String() string {
 	for _, k := range wx.kinds {
 		names = append(names, faults[k].name)
 	}
-	return fmt.Sprintf("until %ds every %dms delays %d failing %d answers lost %d: %s",
-		wx.until/second, wx.every/ms, wx.delays, wx.failing, wx.answersLost, strings.Join(names, ", "))
+	return fmt.Sprintf("until %ds every %dms delays %d failing %d answers lost %d malice %d: %s",
+		wx.until/second, wx.every/ms, wx.delays, wx.failing, wx.answersLost, wx.malice, strings.Join(names, ", "))
 }
 
 func (w *world) forecast() weather {
 	pick := func(v ...int) int { return v[w.rng.IntN(len(v))] }
 	wx := weather{
 		until: w.between(5, 25) * second, every: int64(pick(400, 1000, 3000)) * ms, delays: pick(0, 5, 50),
-		failing: pick(0, 0, 30, 100), answersLost: pick(0, 0, 200), cancels: pick(0, 0, 300, 600),
+		failing: pick(0, 0, 30, 100), answersLost: pick(0, 0, 200), cancels: pick(0, 0, 300, 800), malice: pick(0, 400),
 	}
 	for k := range faults {
 		if w.chance(350) {
@@ -35,6 +36,37 @@ func (w *world) forecast() weather {
 		}
 	}
 	return wx
+}
+
+// provoked is a fault at a moment that was looked for: when a job ends or an output is
+// lost or found again, the next words to a worker come late.
+func (w *world) provoked() {
+	if w.now >= w.weather.until || !w.chance(w.weather.malice) {
+		return
+	}
+	k := w.someone()
+	switch w.rng.IntN(4) {
+	case 0:
+		if k.up && k.conn != nil {
+			k.conn.snap()
+		}
+	case 1:
+		if k.up && !k.paused {
+			k.pause()
+			life := k.life
+			w.after(w.between(ms, 2*second), func() {
+				if k.life == life && k.up {
+					k.resume()
+				}
+			})
+		}
+	default:
+		if !k.cutUp && !k.cutDown {
+			w.say("network: cut from the coordinator to %s", k.id)
+			k.cutDown = true
+			w.after(w.between(ms, 2*second), func() { w.mend(k) })
+		}
+	}
 }
 
 // unleash begins the faults.
@@ -117,6 +149,7 @@ var faults = []struct {
 	{"worker pauses", func(w *world) {
 		if k := w.someone(); k.up && !k.paused {
 			k.pause()
+			w.impatience()
 			life := k.life
 			w.after(w.span(), func() {
 				if k.life == life && k.up {
@@ -165,6 +198,7 @@ var faults = []struct {
 	{"disk slow", func(w *world) {
 		d := w.disk
 		d.slow = w.between(10*ms, 500*ms)
+		w.impatience()
 		w.after(w.span(), func() { d.slow = 0 })
 	}},
 	{"block lost", func(w *world) { w.damage(false) }},
@@ -193,7 +227,7 @@ func (w *world) killCoordinator(powerLoss bool) {
 
 func (w *world) killWorker(powerLoss bool) {
 	k := w.someone()
-	if !k.up {
+	if !k.up || w.now >= w.weather.until {
 		return
 	}
 	k.crash(powerLoss)
@@ -222,7 +256,7 @@ func (w *world) cut(up, down bool) {
 
 // impatience: somebody cancels just when something is wrong.
 func (w *world) impatience() {
-	if cl := w.clients[w.rng.IntN(len(w.clients))]; cl.job != "" && cl.cancelAt == 0 && w.chance(w.weather.cancels/3) {
+	if cl := w.clients[w.rng.IntN(len(w.clients))]; cl.job != "" && cl.cancelAt == 0 && w.chance(w.weather.cancels/2) {
 		cl.cancelAt = w.now
 		w.after(w.between(0, 300*ms), cl.cancel)
 	}
