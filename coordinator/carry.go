@@ -41,16 +41,12 @@ func (s *state) assign() {
 		js, w := s.jobs[a.Task.Job], s.workers[a.Worker]
 		at := job.Attempt{Key: job.Key{Stage: a.Task.Stage, Index: a.Task.Index}, Number: js.job.NextAttempt()}
 		s.counts.attempts++
-		switch a.Level {
-		case sched.Near:
-			s.counts.near++
-		case sched.Rack:
-			s.counts.rack++
-		default:
-			s.counts.far++
+		s.counts.levels[a.Level]++
+		js.placed[at] = a.Task
+		if !at.Control() {
+			js.where[at] = placement(a)
 		}
-		js.placed[at.Key] = at.Number
-		s.step(js, job.Launched{Attempt: at, Worker: w.who()})
+		s.step(js, job.Launched{Attempt: at, Worker: w.who(), Copy: a.Task.Copy})
 		s.out(func() { s.launch(js, w, at) })
 	}
 }
@@ -200,7 +196,12 @@ func (s *state) tick() {
 			w.excluded = false
 			s.schedule(w)
 		}
+		if w.leaving != nil && w.session != nil && now-w.checked >= job.Instant(s.c.cfg.Heartbeat) {
+			w.checked = now
+			s.leave(w, now)
+		}
 	}
+	s.observe(now)
 	s.hold(now)
 	s.abandon(now)
 }

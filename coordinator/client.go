@@ -154,6 +154,9 @@ func (s *state) submit(req *divisipb.SubmitRequest, missing []string) (id string
 			return id, true, nil
 		}
 	}
+	if err := s.c.cfg.knows(req.GetQueue()); err != nil {
+		return "", false, status.Error(codes.InvalidArgument, err.Error())
+	}
 	if err := s.full(); err != nil {
 		return "", false, status.Error(codes.ResourceExhausted, err.Error())
 	}

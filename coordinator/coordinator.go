@@ -48,6 +48,13 @@ type Config struct {
 	Reattach time.Duration
 	// CleanWait is how long the end of a job waits for any worker to clean up on, 0: 30 s.
 	CleanWait time.Duration
+	// Rehome is how long a drained worker is kept without any of its outputs being copied
+	// to another, 0: 1 min.
+	Rehome time.Duration
+	// Hung is how long an attempt may get nowhere before it counts as failed, 0: 5 min.
+	Hung time.Duration
+	// Queues that are known, see ReadQueues. None: any queue may be named, all weigh alike.
+	Queues []Queue
 	// Pages serves on the HTTP port what is not health, metrics or JSON; nil: the
 	// coordinator's own pages.
 	Pages func(Reader) http.Handler
@@ -176,6 +183,7 @@ func (c *Coordinator) end(ctx context.Context) {
 func (cfg *Config) setTimes() {
 	for d, or := range map[*time.Duration]time.Duration{
 		&cfg.Lease: 5 * time.Second, &cfg.Heartbeat: time.Second, &cfg.Reattach: 500 * time.Millisecond, &cfg.CleanWait: 30 * time.Second,
+		&cfg.Hung: 5 * time.Minute, &cfg.Rehome: time.Minute,
 	} {
 		if *d == 0 {
 			*d = or

@@ -43,7 +43,18 @@ func eventOf(seq uint64, r *divisipb.JournalRecord) *divisipb.Event {
 	case *divisipb.JournalRecord_TaskWon:
 		e.Task, e.Worker = b.TaskWon.GetResult().GetId(), b.TaskWon.GetWorker()
 		st := b.TaskWon.GetResult().GetStats()
+		e.Placement = b.TaskWon.GetPlacement()
 		say("task-done", "task %s done on %s: %d rows in, %d rows out", fromTaskID(e.Task), e.Worker, st.GetRowsIn(), st.GetRowsOut())
+	case *divisipb.JournalRecord_TaskSlow:
+		e.Task, e.Worker = b.TaskSlow.GetTask(), b.TaskSlow.GetWorker()
+		say("task-slow", "task %s is slow on %s: %s", fromTaskID(e.Task), e.Worker, b.TaskSlow.GetWhy())
+		if b.TaskSlow.GetCopy() {
+			e.Type = "task-copied"
+			e.Text += "; a copy is started beside it"
+		}
+	case *divisipb.JournalRecord_OutputMoved:
+		e.Task, e.Worker = b.OutputMoved.GetTask(), b.OutputMoved.GetWorker()
+		say("output-moved", "output of task %s was moved to %s", fromTaskID(e.Task), e.Worker)
 	case *divisipb.JournalRecord_TaskFailed:
 		f := b.TaskFailed.GetFailure()
 		e.Task, e.Worker = f.GetId(), b.TaskFailed.GetWorker()

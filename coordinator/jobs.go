@@ -24,7 +24,9 @@ type jobState struct {
 	events   []*divisipb.Event // the last of them
 	failures []failureNote     // the last of them
 
-	placed map[job.Key]int32 // attempts that the scheduler counts
+	placed map[job.Attempt]sched.ID            // attempts that the scheduler counts
+	where  map[job.Attempt]*divisipb.Placement // why attempts run where they do, until they end
+	levels map[string]int64                    // of tasks that were done
 	ending *ending
 	ended  job.Instant // when the end began, to give up cleaning
 
@@ -55,7 +57,7 @@ func newJobState(req *divisipb.SubmitRequest, at int64, epoch uint64) (*jobState
 	}
 	id := req.GetJob().GetId()
 	return &jobState{
-		id: id, req: req, submitted: at, placed: map[job.Key]int32{}, watchers: map[chan struct{}]bool{},
+		id: id, req: req, submitted: at, placed: map[job.Attempt]sched.ID{}, where: map[job.Attempt]*divisipb.Placement{}, levels: map[string]int64{}, watchers: map[chan struct{}]bool{},
 		job: job.New(job.Spec{ID: id, Plan: &p, Memory: req.GetJob().GetMemoryBytes(), Epoch: epoch, Begun: job.Instant(at)}),
 	}, nil
 }
@@ -107,6 +109,9 @@ func (js *jobState) note(seq uint64, r *divisipb.JournalRecord) {
 	if len(js.events) > eventsMax*5/4 {
 		js.events = slices.Clone(js.events[len(js.events)-eventsMax:])
 	}
+	if l := r.GetTaskWon().GetPlacement().GetLevel(); l != "" {
+		js.levels[l]++
+	}
 	if f := r.GetTaskFailed(); f != nil {
 		js.failures = append(js.failures, failureNote{fromTaskID(f.GetFailure().GetId()), f.GetWorker(), f.GetFailure().GetLogTail()})
 		if len(js.failures) > failuresMax*5/4 {
@@ -129,6 +134,7 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 	case job.Journal:
 		r := toRecord(js.id, a.Record)
 		r.UnixNanos = int64(now) // as the machine knows it
+		js.place(a.Record, r)
 		seq := s.last
 		if _, won := a.Record.(job.TaskWon); !won || !mutant.On("winners are not journalled") {
 			seq = s.append(r)
@@ -141,7 +147,7 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 		}
 	case job.Want:
 		t := sched.Task{
-			ID: sched.ID{Job: js.id, Stage: a.Key.Stage, Index: a.Key.Index}, Hosts: a.Hosts, Workers: a.Workers,
+			ID: sched.ID{Job: js.id, Stage: a.Key.Stage, Index: a.Key.Index, Copy: a.Copy}, Spare: a.Copy > 0, Hosts: a.Hosts, Workers: a.Workers,
 			Memory: a.Memory, Alone: a.Alone && !a.Key.Control(), Exclude: a.Exclude, NoSlot: a.Key.Control(),
 		}
 		if a.Delay > 0 {
@@ -150,7 +156,7 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 		}
 		s.sched.Add(t)
 	case job.Unwant:
-		id := sched.ID{Job: js.id, Stage: a.Key.Stage, Index: a.Key.Index}
+		id := sched.ID{Job: js.id, Stage: a.Key.Stage, Index: a.Key.Index, Copy: a.Copy}
 		s.sched.Remove(id)
 		s.delayed = slices.DeleteFunc(s.delayed, func(d delayed) bool { return d.task.ID == id })
 	case job.CancelAttempt:
@@ -169,12 +175,27 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 	}
 }
 
+// place adds to the record of a winner why it ran where it did.
+func (js *jobState) place(rec job.Record, r *divisipb.JournalRecord) {
+	switch rec := rec.(type) {
+	case job.TaskWon:
+		r.GetTaskWon().Placement = js.where[rec.Attempt]
+		delete(js.where, rec.Attempt)
+	case job.TaskFailed:
+		delete(js.where, rec.Attempt)
+	}
+}
+
 func (s *state) tally(r job.Record) {
 	switch r := r.(type) {
 	case job.TaskWon:
 		s.counts.won++
 	case job.TaskFailed:
 		s.counts.failures++
+	case job.TaskSlow:
+		if r.Copy {
+			s.counts.copies++
+		}
 	case job.Ended:
 		switch r.State {
 		case job.Succeeded:
@@ -189,9 +210,9 @@ func (s *state) tally(r job.Record) {
 
 // release gives back what an attempt took in the scheduler's books.
 func (s *state) release(js *jobState, a job.Attempt) {
-	if n, ok := js.placed[a.Key]; ok && n == a.Number && !(a.Index == 1 && mutant.On("slots are not given back")) {
-		delete(js.placed, a.Key)
-		s.sched.Done(sched.ID{Job: js.id, Stage: a.Stage, Index: a.Index})
+	if id, ok := js.placed[a]; ok && !(a.Index == 1 && mutant.On("slots are not given back")) {
+		delete(js.placed, a)
+		s.sched.Done(id)
 	}
 }
 
@@ -201,12 +222,13 @@ func (s *state) endJob(js *jobState, hostsOnly bool) {
 	if js.ended == 0 {
 		js.ended = s.clock()
 	}
-	for k := range js.placed {
-		if k.Stage != job.StageClean || !hostsOnly {
-			s.sched.Done(sched.ID{Job: js.id, Stage: k.Stage, Index: k.Index})
-			delete(js.placed, k)
+	for a, id := range js.placed {
+		if a.Stage != job.StageClean || !hostsOnly {
+			s.sched.Done(id)
+			delete(js.placed, a)
 		}
 	}
+	clear(js.where)
 	e := js.ending
 	for _, w := range s.members {
 		e.wait[w.id] = true

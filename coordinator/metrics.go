@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/divisi-data/divisi/coordinator/sched"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -74,14 +75,14 @@ func (s *state) collect() *collector {
 		st := divisipb.JobState(i)
 		m.gauge("jobs", "Jobs that are known, by state.", byState[st], "state", stateName(st))
 	}
-	states := map[string]int{"ready": 0, "draining": 0, "excluded": 0, "lost": 0}
+	states := map[string]int{"ready": 0, "draining": 0, "excluded": 0, "full": 0, "lost": 0}
 	slots := 0
 	for _, w := range s.members {
 		states[w.status(s).GetState()]++
 		slots += int(w.reg.GetSlots())
 		running += s.sched.Used(w.id)
 	}
-	for _, st := range []string{"ready", "draining", "excluded", "lost"} {
+	for _, st := range []string{"ready", "draining", "excluded", "full", "lost"} {
 		m.gauge("workers", "Registered workers, by state.", states[st], "state", st)
 	}
 	m.gauge("slots", "Slots of all workers.", slots)
@@ -97,9 +98,10 @@ func (s *state) collect() *collector {
 	m.counter("tasks_won_total", "Tasks done since the start; one that runs again counts again.", s.counts.won)
 	m.counter("corrupt_inputs_total", "Attempts that found what they read of a shuffle damaged; its producers ran again.", s.counts.corrupt)
 	m.counter("workers_lost_total", "Workers lost since the start.", s.counts.lostWorkers)
-	m.counter("placements_total", "Attempts by how near they were placed to their input.", s.counts.near, "level", "near")
-	m.counter("placements_total", "Attempts by how near they were placed to their input.", s.counts.rack, "level", "rack")
-	m.counter("placements_total", "Attempts by how near they were placed to their input.", s.counts.far, "level", "far")
+	for l, n := range s.counts.levels {
+		m.counter("placements_total", "Attempts by how near they were placed to their input.", n, "level", sched.Level(l).String())
+	}
+	m.counter("copies_total", "Attempts wanted beside slow ones since the start.", s.counts.copies)
 	m.counter("journal_records_total", "Records queued for the journal since the start.", s.counts.records)
 	return m
 }

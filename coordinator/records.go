@@ -70,6 +70,7 @@ func fromFailure(f *divisipb.TaskFailure) job.Failure {
 		Attempt: fromTaskID(f.GetId()), Kind: dataflow.Kind(f.GetErrorKind()), Message: f.GetMessage(), Stack: f.GetStack(),
 		LogTail: f.GetLogTail(), Killed: f.GetKilledHost(), Stats: fromStats(f.GetStats()),
 	}
+	out.LostAt = f.GetLostAt()
 	for _, l := range f.GetLostInputs() {
 		out.Lost = append(out.Lost, fromTaskID(l))
 	}
@@ -81,6 +82,7 @@ func toFailure(id string, f job.Failure) *divisipb.TaskFailure {
 		Id: toTaskID(id, f.Attempt), TaskKind: kindOf(f.Attempt.Key), ErrorKind: int32(f.Kind), Message: f.Message, Stack: f.Stack,
 		LogTail: f.LogTail, KilledHost: f.Killed, Stats: toStats(f.Stats),
 	}
+	out.LostAt = f.LostAt
 	for _, l := range f.Lost {
 		out.LostInputs = append(out.LostInputs, toTaskID(id, l))
 	}
@@ -151,6 +153,12 @@ func toRecord(id string, r job.Record) *divisipb.JournalRecord {
 		}}
 	case job.OutputLost:
 		out.Body = &divisipb.JournalRecord_OutputLost{OutputLost: &divisipb.OutputLost{Task: toTaskID(id, r.Attempt), Why: r.Why}}
+	case job.TaskSlow:
+		out.Body = &divisipb.JournalRecord_TaskSlow{TaskSlow: &divisipb.TaskSlow{Task: toTaskID(id, r.Attempt), Worker: r.Worker.ID, Why: r.Why, Copy: r.Copy}}
+	case job.OutputMoved:
+		out.Body = &divisipb.JournalRecord_OutputMoved{OutputMoved: &divisipb.OutputMoved{
+			Task: toTaskID(id, r.Attempt), Worker: r.Worker.ID, Incarnation: r.Worker.Incarnation, Address: r.Address,
+		}}
 	case job.AttemptsReserved:
 		out.Body = &divisipb.JournalRecord_AttemptsReserved{AttemptsReserved: &divisipb.AttemptsReserved{Limit: r.Limit}}
 	case job.PublishBegan:
@@ -201,6 +209,11 @@ func fromRecord(r *divisipb.JournalRecord) job.Record {
 		return job.TaskFailed{Failure: f, Counted: b.TaskFailed.GetCounted(), Next: b.TaskFailed.GetMemoryBytes(), Alone: b.TaskFailed.GetAlone()}
 	case *divisipb.JournalRecord_OutputLost:
 		return job.OutputLost{Attempt: fromTaskID(b.OutputLost.GetTask()), Why: b.OutputLost.GetWhy()}
+	case *divisipb.JournalRecord_TaskSlow:
+		return job.TaskSlow{Attempt: fromTaskID(b.TaskSlow.GetTask()), Worker: job.Worker{ID: b.TaskSlow.GetWorker()}, Why: b.TaskSlow.GetWhy(), Copy: b.TaskSlow.GetCopy()}
+	case *divisipb.JournalRecord_OutputMoved:
+		m := b.OutputMoved
+		return job.OutputMoved{Attempt: fromTaskID(m.GetTask()), Worker: job.Worker{ID: m.GetWorker(), Incarnation: m.GetIncarnation()}, Address: m.GetAddress()}
 	case *divisipb.JournalRecord_AttemptsReserved:
 		return job.AttemptsReserved{Limit: b.AttemptsReserved.GetLimit()}
 	case *divisipb.JournalRecord_PublishBegan:

@@ -61,7 +61,8 @@ type state struct {
 	holding  bool
 	ticked   job.Instant // the last tick
 
-	delayed []delayed // wants that are not due yet
+	delayed []delayed   // wants that are not due yet
+	looked  job.Instant // when jobs were last told how their attempts get on
 
 	// Actions that wait for the journal, see out.
 	outbox  []outItem
@@ -94,7 +95,8 @@ type counts struct {
 	submitted, succeeded, failed, canceled int64
 	attempts, won, failures, lostWorkers   int64
 	corrupt                                int64
-	near, rack, far                        int64
+	levels                                 [sched.Far + 1]int64
+	copies                                 int64
 	records                                int64
 }
 
@@ -102,11 +104,15 @@ func newState(c *Coordinator) *state {
 	// Wall clock at the start, monotonic from then on: jumps of the wall clock pass
 	// unnoticed, and the numbers still mean something to people.
 	start := time.Now()
-	return &state{
+	s := &state{
 		c: c, log: c.log, random: randomName, clock: func() job.Instant { return job.Instant(start.UnixNano() + int64(time.Since(start))) },
 		jobs: map[string]*jobState{}, keys: map[string]string{}, workers: map[string]*workerState{},
 		sched: sched.New(sched.Config{}), departed: map[job.Worker]bool{}, expected: map[job.Worker]*divisipb.WorkerJoined{},
 	}
+	for _, q := range c.cfg.Queues {
+		s.sched.SetQueue(q.Name, q.share())
+	}
+	return s
 }
 
 // append queues a record for the journal. What is given to out from now on waits for it.

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -88,6 +89,7 @@ func (js *jobState) status(stages bool, s *state) *divisipb.JobStatus {
 		SubmittedUnixNanos: js.submitted, StartedUnixNanos: int64(st.Started), EndedUnixNanos: int64(st.Ended),
 		Counters: st.Counters, Stats: toStats(st.Stats), Tasks: st.Tasks, Attempts: st.Attempts, Retries: st.Retries,
 		Cleaned: st.Cleaned, RecordsIn: st.RecordsIn, RecordsOut: st.RecordsOut, Waiting: st.Waiting,
+		Placed: maps.Clone(js.levels), Copies: st.Copies, Priority: js.req.GetPriority(),
 	}
 	if st.GaveUp != "" {
 		out.Waiting = "not everything could be cleaned: " + st.GaveUp
@@ -98,6 +100,8 @@ func (js *jobState) status(stages bool, s *state) *divisipb.JobStatus {
 			out.Waiting = "workers have a moment to come back after the coordinator's restart"
 		case len(s.members) == 0:
 			out.Waiting = "no workers are registered"
+		case s.sched.Slots() == 0:
+			out.Waiting = "no worker takes tasks: " + s.closedWhy()
 		}
 	}
 	if !stages {
@@ -161,6 +165,8 @@ func (w *workerState) status(s *state) *divisipb.WorkerStatus {
 		st.State = "draining"
 	case w.excluded:
 		st.State = "excluded"
+	case w.beat.GetDiskLow() != "":
+		st.State = "full"
 	}
 	for _, t := range w.beat.GetTasks() {
 		st.Tasks = append(st.Tasks, clone(t))

@@ -36,6 +36,8 @@ type workerState struct {
 	score        float64 // of failures, decaying
 	scored       job.Instant
 	excluded     bool
+	checked      job.Instant
+	leaving      *leaving // since it said that it is drained
 }
 
 type taskKey struct {
@@ -194,8 +196,9 @@ func (s *state) reconcile(w *workerState) {
 		a := fromTaskID(t)
 		s.step(js, job.Adopted{Attempt: a, Worker: who})
 		if js.job.Active()[a] == who {
-			js.placed[a.Key] = a.Number
-			s.sched.Place(sched.ID{Job: js.id, Stage: a.Stage, Index: a.Index}, w.id, a.Control())
+			id := sched.ID{Job: js.id, Stage: a.Stage, Index: a.Index}
+			js.placed[a] = id
+			s.sched.Place(id, w.id, a.Control())
 		}
 	}
 	for _, r := range w.reg.GetUnackedResults() {
@@ -243,7 +246,7 @@ func (s *state) reconcile(w *workerState) {
 func (s *state) schedule(w *workerState) {
 	s.sched.SetWorker(sched.Worker{
 		ID: w.id, Host: w.reg.GetHost(), Rack: w.reg.GetRack(), Slots: int(w.reg.GetSlots()), Memory: w.reg.GetMemoryBytes(),
-		Closed: w.draining || w.excluded || w.session == nil,
+		Closed: w.draining || w.excluded || w.session == nil, Full: w.beat.GetDiskLow() != "",
 	})
 }
 
@@ -336,7 +339,9 @@ func (s *state) message(ses *session, m *divisipb.FromWorker) error {
 			s.endedOn(js, w.id)
 		}
 	case *divisipb.FromWorker_Drained:
-		s.lose(w, "it was drained")
+		s.leave(w, s.clock())
+	case *divisipb.FromWorker_BlocksAdopted:
+		s.adopted(w, b.BlocksAdopted)
 	case *divisipb.FromWorker_BlocksLost:
 		lost := map[string][]job.Attempt{}
 		for _, t := range b.BlocksLost.GetTasks() {
@@ -354,7 +359,20 @@ func (s *state) message(ses *session, m *divisipb.FromWorker) error {
 }
 
 func (s *state) heartbeat(w *workerState, h *divisipb.Heartbeat) {
+	low, draining := w.beat.GetDiskLow(), w.draining
 	w.beat = h
+	w.draining = w.draining || h.GetDraining()
+	if low != h.GetDiskLow() {
+		s.log.Warn("a worker's disks", "worker", w.id, "low", h.GetDiskLow())
+	}
+	if low != h.GetDiskLow() || draining != w.draining {
+		s.schedule(w)
+	}
+	for _, id := range h.GetJobs() {
+		if js := s.jobs[id]; (js == nil || js.over()) && w.session != nil {
+			w.session.send(&divisipb.ToWorker{Body: &divisipb.ToWorker_EndJob{EndJob: &divisipb.EndJob{Job: id}}})
+		}
+	}
 	clear(w.progress)
 	for _, t := range h.GetTasks() {
 		w.progress[taskKey{t.GetId().GetJob(), fromTaskID(t.GetId())}] = t

@@ -22,9 +22,15 @@ type (
 		Alone   bool     // nothing else is to run on the worker
 		Exclude []string // workers where it failed: others first
 		Delay   time.Duration
+		// Copy is over 0 for a copy beside a slow attempt, for which only an idle slot is
+		// to be used, on none of the workers of Exclude. It tells wants of a task apart.
+		Copy int
 	}
 	// Unwant a task that has not been launched.
-	Unwant struct{ Key Key }
+	Unwant struct {
+		Key  Key
+		Copy int
+	}
 	// CancelAttempt that runs or waits on a worker.
 	CancelAttempt struct {
 		Attempt Attempt
@@ -67,13 +73,21 @@ func (a Want) String() string {
 	if len(a.Exclude) > 0 {
 		fmt.Fprintf(&b, " not-on=%s", strings.Join(a.Exclude, ","))
 	}
+	if a.Copy > 0 {
+		fmt.Fprintf(&b, " copy=%d", a.Copy)
+	}
 	if a.Delay > 0 {
 		fmt.Fprintf(&b, " in=%s", a.Delay)
 	}
 	return b.String()
 }
 
-func (a Unwant) String() string { return fmt.Sprintf("unwant %s", a.Key) }
+func (a Unwant) String() string {
+	if a.Copy > 0 {
+		return fmt.Sprintf("unwant %s copy=%d", a.Key, a.Copy)
+	}
+	return fmt.Sprintf("unwant %s", a.Key)
+}
 
 func (a CancelAttempt) String() string {
 	return fmt.Sprintf("cancel %s on %s: %s", a.Attempt, a.Worker.ID, a.Why)

@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/divisi-data/divisi/dataflow"
 )
@@ -98,6 +99,7 @@ type (
 	Launched struct {
 		Attempt Attempt
 		Worker  Worker
+		Copy    int // as it was wanted
 	}
 	// Adopted: a worker that came back after a restart says it runs this attempt.
 	Adopted struct {
@@ -121,6 +123,7 @@ type (
 		LogTail string
 		Killed  bool      // its host's process died
 		Lost    []Attempt // producers whose output could not be had
+		LostAt  []string  // the workers that were asked for Lost, as far as known
 		Memory  int64     // what the attempt could use at most, bytes; 0: not known
 		Stats   Stats
 	}
@@ -134,6 +137,18 @@ type (
 	WorkerLost struct {
 		Worker Worker
 		Why    string
+	}
+	// Rehomed: another worker has a copy of an output, from now on the one that counts.
+	Rehomed struct {
+		Attempt Attempt
+		Worker  Worker
+		Address string
+	}
+	// Observed tells how the running attempts get on; now and then.
+	Observed struct {
+		Progress []Progress
+		Idle     int           // slots of the cluster that nothing wants
+		Hung     time.Duration // without progress an attempt is given up after it, 0: never
 	}
 	// Cancel by a user.
 	Cancel struct{ Why string }
@@ -151,6 +166,8 @@ func (Done) event()        {}
 func (Failure) event()     {}
 func (OutputsLost) event() {}
 func (WorkerLost) event()  {}
+func (Rehomed) event()     {}
+func (Observed) event()    {}
 func (Cancel) event()      {}
 func (Gone) event()        {}
 func (Abandon) event()     {}

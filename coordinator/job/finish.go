@@ -65,8 +65,9 @@ func (j *Job) stop() {
 	j.phase = stopping
 	quiet := func(t *task) {
 		if t.state == wanted && !mutant.On("a cancelled job launches") {
-			j.do(Unwant{t.key})
+			j.do(Unwant{Key: t.key})
 		}
+		j.unspare(t)
 		if t.state == wanted || t.state == running {
 			t.running = nil
 			j.set(t, idle)

@@ -92,7 +92,7 @@ type Job struct {
 	started Instant
 	ended   Instant
 
-	attempts, retries int64
+	attempts, retries, copies int64
 
 	now Instant  // of the step under way
 	out []Action // of the step under way
@@ -226,6 +226,10 @@ func (j *Job) Step(now Instant, e Event) []Action {
 		j.outputsLost(e)
 	case WorkerLost:
 		j.workerLost(e)
+	case Rehomed:
+		j.rehomed(e)
+	case Observed:
+		j.observed(e)
 	case Cancel:
 		j.cancel(e)
 	case Gone:

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 
@@ -31,6 +32,7 @@ type history struct {
 	job     *Job
 	records []Record
 	wanted  []Key // in order
+	spares  []Want
 	now     Instant
 	epoch   uint64
 	next    int // worker, round robin
@@ -55,7 +57,10 @@ func (h *history) run(d *datadriven.TestData) string {
 	case "splits":
 		var splits []dataflow.Split
 		for i := range num(d, "n", 1) {
-			splits = append(splits, dataflow.Split{ID: fmt.Sprintf("f%d", i), Hosts: list(d, "hosts")})
+			splits = append(splits, dataflow.Split{ID: fmt.Sprintf("f%d", i), Hosts: list(d, "hosts"), Bytes: int64(num(d, "bytes", 0))})
+			if i == 0 && d.HasArg("first") {
+				splits[0].Bytes = int64(num(d, "first", 0))
+			}
 		}
 		return h.control(d, Key{StageSplits, num(d, "source", 0)}, &Result{Splits: splits})
 	case "prepared":
@@ -72,6 +77,16 @@ func (h *history) run(d *datadriven.TestData) string {
 			}
 		}
 		return out.String()
+	case "launch-copy":
+		w := h.spares[0]
+		h.spares = h.spares[1:]
+		a := Attempt{w.Key, h.job.NextAttempt()}
+		on := str(d, "worker", "w9")
+		return fmt.Sprintf("> %s on %s\n", a, on) + h.step(Launched{a, worker(on), w.Copy})
+	case "observe":
+		return h.observe(d)
+	case "moved":
+		return h.step(Rehomed{attempt(h.t, str(d, "task", "")), worker(str(d, "worker", "w0")), "addr2"})
 	case "adopt":
 		return h.step(Adopted{attempt(h.t, str(d, "task", "")), worker(str(d, "worker", "w0"))})
 	case "done":
@@ -89,6 +104,7 @@ func (h *history) run(d *datadriven.TestData) string {
 		}
 		for _, n := range list(d, "lost") {
 			f.Lost = append(f.Lost, attempt(h.t, n))
+			f.LostAt = append(f.LostAt, str(d, "at", ""))
 		}
 		return h.step(f)
 	case "outputs-lost":
@@ -109,7 +125,7 @@ func (h *history) run(d *datadriven.TestData) string {
 	case "restart": // with cut, the last records never came to the disk
 		h.records = h.records[:len(h.records)-num(d, "cut", 0)]
 		h.epoch++
-		h.wanted = nil
+		h.wanted, h.spares = nil, nil
 		h.job = h.replayed()
 		return h.take(h.job.Resume(h.now, h.epoch, num(d, "slots", 4)))
 	case "status":
@@ -157,7 +173,7 @@ func (h *history) launch(k Key, w string) string {
 	}
 	h.wanted = slices.DeleteFunc(h.wanted, func(o Key) bool { return o == k })
 	a := Attempt{k, h.job.NextAttempt()}
-	return fmt.Sprintf("> %s on %s\n", a, w) + h.step(Launched{a, worker(w)})
+	return fmt.Sprintf("> %s on %s\n", a, w) + h.step(Launched{Attempt: a, Worker: worker(w)})
 }
 
 func (h *history) where(d *datadriven.TestData, a Attempt) Worker {
@@ -173,7 +189,7 @@ func (h *history) where(d *datadriven.TestData, a Attempt) Worker {
 }
 
 func (h *history) result(d *datadriven.TestData, a Attempt) *Result {
-	r := &Result{RowHash: uint64(num(d, "hash", 7)), Counters: map[string]int64{"rows": 10}, Stats: Stats{RowsIn: 10, RowsOut: 5}}
+	r := &Result{RowHash: uint64(num(d, "hash", 7)), Counters: map[string]int64{"rows": 10}, Stats: Stats{RowsIn: 10, RowsOut: 5, WallNanos: int64(num(d, "wall", 0)) * 1e6}}
 	for _, b := range list(d, "bytes") {
 		n, err := strconv.ParseInt(b, 10, 64)
 		if err != nil {
@@ -196,11 +212,23 @@ func (h *history) take(actions []Action) string {
 		case Journal:
 			h.records = append(h.records, a.Record)
 		case Want:
+			if a.Copy > 0 {
+				h.spares = append(h.spares, a)
+				break
+			}
 			if slices.Contains(h.wanted, a.Key) {
 				h.t.Errorf("%s is wanted twice", a.Key)
 			}
 			h.wanted = append(h.wanted, a.Key)
 		case Unwant:
+			if a.Copy > 0 {
+				n := len(h.spares)
+				h.spares = slices.DeleteFunc(h.spares, func(w Want) bool { return w.Key == a.Key && w.Copy == a.Copy })
+				if len(h.spares) != n-1 {
+					h.t.Errorf("copy %d of %s was not wanted", a.Copy, a.Key)
+				}
+				break
+			}
 			if !slices.Contains(h.wanted, a.Key) {
 				h.t.Errorf("%s was not wanted", a.Key)
 			}
@@ -216,6 +244,50 @@ func (h *history) take(actions []Action) string {
 	return out.String()
 }
 
+// observe reads lines of "ATTEMPT [fraction=F] [rows=N] [bytes=N] [elapsed=D] [waited=D]".
+func (h *history) observe(d *datadriven.TestData) string {
+	after, err := time.ParseDuration(str(d, "after", "1s"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.now += Instant(after)
+	hung, err := time.ParseDuration(str(d, "hung", "5m"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	e := Observed{Idle: num(d, "idle", 0), Hung: hung}
+	for line := range strings.SplitSeq(d.Input, "\n") {
+		f := strings.Fields(line)
+		if len(f) == 0 {
+			continue
+		}
+		p := Progress{Attempt: attempt(h.t, f[0])}
+		p.Worker = h.where(d, p.Attempt)
+		for _, w := range f[1:] {
+			k, v, _ := strings.Cut(w, "=")
+			switch k {
+			case "fraction":
+				p.Fraction, err = strconv.ParseFloat(v, 64)
+			case "rows":
+				p.Done.RowsIn, err = strconv.ParseInt(v, 10, 64)
+			case "bytes":
+				p.Done.BytesIn, err = strconv.ParseInt(v, 10, 64)
+			case "elapsed":
+				p.Elapsed, err = time.ParseDuration(v)
+			case "waited":
+				p.Waited, err = time.ParseDuration(v)
+			default:
+				h.t.Fatalf("%s: %s", d.Pos, w)
+			}
+			if err != nil {
+				h.t.Fatal(err)
+			}
+		}
+		e.Progress = append(e.Progress, p)
+	}
+	return h.step(e)
+}
+
 func (h *history) replayed() *Job {
 	j := New(h.spec)
 	for _, r := range h.records {
@@ -229,7 +301,7 @@ func (h *history) replayed() *Job {
 // durable prints all that a restart must keep.
 func durable(j *Job) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%v over=%v %q limit=%d attempts=%d retries=%d\n", j.state, j.phase == over, j.err, j.limit, j.attempts, j.retries)
+	fmt.Fprintf(&b, "%v over=%v %q limit=%d attempts=%d retries=%d copies=%d\n", j.state, j.phase == over, j.err, j.limit, j.attempts, j.retries, j.copies)
 	for _, s := range j.sources {
 		fmt.Fprintf(&b, "source %v %d\n", s.known, len(s.splits))
 	}
@@ -241,7 +313,7 @@ func durable(j *Job) string {
 		for _, t := range s.tasks {
 			fmt.Fprintf(&b, "  %s %+v", t.key, t.plan)
 			if t.won != nil {
-				fmt.Fprintf(&b, " %s %s", t.won.Attempt, t.won.Worker)
+				fmt.Fprintf(&b, " %s %s %s", t.won.Attempt, t.won.Worker, t.won.Address)
 			}
 			fmt.Fprintf(&b, " %v %d %d %v f=%d k=%d o=%d q=%d %v %d %v %v\n", t.rerun, t.before, t.floor, t.summed, t.failures, t.kills, t.ooms, t.requeues, t.ended, t.memory, t.alone, t.exclude)
 		}
@@ -254,6 +326,11 @@ func durable(j *Job) string {
 
 // invariants that hold after every step.
 func (h *history) invariants() {
+	for _, w := range h.spares {
+		if t := h.job.task(w.Key); t.spare != w.Copy || t.state != running {
+			h.t.Errorf("copy %d of %s is wanted, the task in state %d wants %d", w.Copy, w.Key, t.state, t.spare)
+		}
+	}
 	for i, s := range h.job.stages {
 		var n [4]int
 		var lost, won int

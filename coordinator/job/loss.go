@@ -72,6 +72,7 @@ func (j *Job) workerLost(e WorkerLost) {
 	}
 	for _, t := range again {
 		if len(t.running) == 0 && t.state == running {
+			j.unspare(t)
 			j.set(t, idle)
 		}
 	}
@@ -104,9 +105,7 @@ func (j *Job) forgetWorker(s *stage, w Worker) bool {
 			gone = j.forget(t)
 		}
 	}
-	if gone {
-		delete(j.ex[x].held, w.ID)
-	}
+	delete(j.ex[x].held, w.ID)
 	return gone
 }
 
@@ -135,10 +134,11 @@ func (j *Job) revive(why string) {
 		}
 	}
 	for i, s := range j.stages {
-		if s.wanted > 0 && !j.ready(i) {
+		if s.wanted+s.running > 0 && !j.ready(i) {
 			for _, t := range s.tasks {
+				j.unspare(t)
 				if t.state == wanted {
-					j.do(Unwant{t.key})
+					j.do(Unwant{Key: t.key})
 					j.set(t, idle)
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/divisi-data/divisi/dataflow"
 )
@@ -18,7 +19,7 @@ func TestRandomLives(t *testing.T) {
 		"exchange broadcast 1\nexchange range 4\nstage split:0 > ex:0 max=2\nstage split:0 whole:0 > ex:1\nstage partition:1 > sink:0\nstage split:1 > sink:1",
 		"exchange forward 0\nexchange hash 2\nstage split:0 > ex:0\nstage forward:0 > ex:1\nstage forward:0 > sink:0\nstage partition:1 > sink:1",
 	}
-	ends := map[State]int{}
+	ends, copies := map[State]int{}, int64(0)
 	for seed := range uint64(150) {
 		l := &life{history: history{t: t, epoch: 1}, rng: rand.New(rand.NewPCG(seed, 7)), lost: map[Worker]bool{}}
 		l.spec = Spec{ID: "j", Plan: parsePlan(t, plans[seed%3]), Epoch: 1}
@@ -34,12 +35,13 @@ func TestRandomLives(t *testing.T) {
 			}
 		}
 		ends[l.job.State()]++
+		copies += l.job.copies
 		if l.job.State() == Succeeded {
 			l.checkSums(seed)
 		}
 	}
-	if ends[Succeeded] < 50 || ends[Canceled] < 3 {
-		t.Errorf("the lives ended %v", ends)
+	if ends[Succeeded] < 50 || ends[Canceled] < 3 || copies < 50 {
+		t.Errorf("the lives ended %v, with %d copies", ends, copies)
 	}
 	t.Log(ends)
 }
@@ -75,7 +77,13 @@ func (l *life) weather(n int) {
 			a := Attempt{key, l.job.NextAttempt()}
 			l.wanted = remove(l.wanted, key)
 			l.out = append(l.out, placement{a, w})
-			l.step(Launched{a, w})
+			l.step(Launched{a, w, 0})
+		} else if len(l.spares) > 0 {
+			c := l.spares[0]
+			l.spares = l.spares[1:]
+			p := placement{Attempt{c.Key, l.job.NextAttempt()}, l.worker()}
+			l.out = append(l.out, p)
+			l.step(Launched{p.a, p.w, c.Copy})
 		}
 	case k < 85 || calm:
 		l.end(calm)
@@ -101,6 +109,8 @@ func (l *life) weather(n int) {
 		if l.rng.IntN(40) == 0 {
 			l.step(Cancel{"weather"})
 		}
+	case k < 99:
+		l.look()
 	}
 	// Workers answer the end of a job.
 	switch l.job.phase {
@@ -109,6 +119,26 @@ func (l *life) weather(n int) {
 		l.step(Gone{HostsOnly: true})
 	case ending:
 		l.step(Gone{})
+	}
+}
+
+// look tells how attempts get on: all of them slowly, now and then one not at all.
+func (l *life) look() {
+	e := Observed{Idle: l.rng.IntN(3)}
+	if l.rng.IntN(10) == 0 {
+		e.Hung = 20_000
+	}
+	for _, p := range l.out {
+		if !l.lost[p.w] {
+			e.Progress = append(e.Progress, Progress{Attempt: p.a, Worker: p.w, Elapsed: 10 * time.Second, Done: Amounts{RowsIn: l.rng.Int64N(3)}})
+		}
+	}
+	l.step(e)
+	if held := l.job.Held()[l.worker()]; len(held) > 0 {
+		w := l.worker()
+		if !l.lost[w] {
+			l.step(Rehomed{held[0], w, "y"})
+		}
 	}
 }
 
@@ -149,7 +179,7 @@ func (l *life) end(calm bool) {
 // restart replays, and every worker that is there comes back with what it runs and holds.
 func (l *life) restart() {
 	l.epoch++
-	l.wanted = nil
+	l.wanted, l.spares = nil, nil
 	l.job = l.replayed()
 	l.take(l.job.Resume(l.now, l.epoch, 4))
 	for w := range l.job.Held() {

@@ -46,6 +46,19 @@ type (
 		Attempt Attempt
 		Why     string
 	}
+	// TaskSlow: an attempt is far behind others of its stage.
+	TaskSlow struct {
+		Attempt Attempt
+		Worker  Worker
+		Why     string
+		Copy    bool // another is started beside it
+	}
+	// OutputMoved: a winner's output lies on another worker now.
+	OutputMoved struct {
+		Attempt Attempt
+		Worker  Worker
+		Address string
+	}
 	// AttemptsReserved: numbers below Limit may have been used.
 	AttemptsReserved struct{ Limit int32 }
 	// PublishBegan: the winners are final.
@@ -97,7 +110,20 @@ func (r TaskFailed) String() string {
 	return s
 }
 
-func (r OutputLost) String() string       { return fmt.Sprintf("output of %s lost: %s", r.Attempt, r.Why) }
+func (r OutputLost) String() string { return fmt.Sprintf("output of %s lost: %s", r.Attempt, r.Why) }
+
+func (r TaskSlow) String() string {
+	s := fmt.Sprintf("slow %s on %s: %s", r.Attempt, r.Worker.ID, r.Why)
+	if r.Copy {
+		s += "; copied"
+	}
+	return s
+}
+
+func (r OutputMoved) String() string {
+	return fmt.Sprintf("output of %s moved to %s", r.Attempt, r.Worker.ID)
+}
+
 func (r AttemptsReserved) String() string { return fmt.Sprintf("attempts below %d reserved", r.Limit) }
 func (r PublishBegan) String() string     { return "publish began" }
 func (r SinkPublished) String() string    { return fmt.Sprintf("sink %d published", r.Sink) }
@@ -170,6 +196,15 @@ func (j *Job) fits(r Record) error {
 		}
 	case TaskFailed:
 		return known(r.Attempt.Key)
+	case TaskSlow:
+		return known(r.Attempt.Key)
+	case OutputMoved:
+		if err := known(r.Attempt.Key); err != nil {
+			return err
+		}
+		if t := j.task(r.Attempt.Key); r.Attempt.Control() || t == nil || t.won == nil || t.won.Attempt != r.Attempt || j.stages[t.key.Stage].plan.Output.Exchange < 0 {
+			return fmt.Errorf("it had no output to move")
+		}
 	case OutputLost:
 		if err := known(r.Attempt.Key); err != nil {
 			return err
@@ -199,6 +234,12 @@ func (j *Job) apply(r Record) {
 		j.applyFailed(r)
 	case OutputLost:
 		j.applyLost(r)
+	case TaskSlow:
+		if r.Copy {
+			j.copies++
+		}
+	case OutputMoved:
+		j.applyMoved(r)
 	case AttemptsReserved:
 		j.limit = max(j.limit, r.Limit)
 	case PublishBegan:

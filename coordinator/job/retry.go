@@ -47,8 +47,14 @@ func (j *Job) failed(e Failure) {
 		j.end(Failed, t.doom, t.stack)
 		return
 	}
-	if len(e.Lost) > 0 && !mutant.On("a failed fetch does not run the producer again") {
-		j.outputsLost(OutputsLost{Attempts: e.Lost, Why: fmt.Sprintf("%s could not read it", e.Attempt)})
+	var lost []Attempt
+	for i, a := range e.Lost {
+		if i >= len(e.LostAt) || !j.elsewhere(a, e.LostAt[i]) {
+			lost = append(lost, a)
+		}
+	}
+	if len(lost) > 0 && !mutant.On("a failed fetch does not run the producer again") {
+		j.outputsLost(OutputsLost{Attempts: lost, Why: fmt.Sprintf("%s could not read it", e.Attempt)})
 		if j.state.Final() {
 			return
 		}
@@ -61,8 +67,9 @@ func (j *Job) again(t *task, k dataflow.Kind) {
 	if len(t.running) > 0 || t.state == done {
 		return
 	}
+	j.unspare(t)           // what is wanted now is no copy
 	if t.state == wanted { // with what is known now
-		j.do(Unwant{t.key})
+		j.do(Unwant{Key: t.key})
 		j.set(t, idle)
 	}
 	if !t.key.Control() && !j.ready(t.key.Stage) {

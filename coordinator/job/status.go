@@ -19,6 +19,7 @@ type Status struct {
 	Tasks          int64
 	Attempts       int64
 	Retries        int64
+	Copies         int64 // attempts started beside slow ones
 	RecordsIn      int64 // read from sources
 	RecordsOut     int64 // written to sinks
 	Cleaned        bool
@@ -53,7 +54,7 @@ func (j *Job) Plan() *plan.Plan { return j.plan }
 func (j *Job) Status(stages bool) Status {
 	st := Status{
 		State: j.state, Error: j.err, Stack: j.stack, Started: j.started, Ended: j.ended,
-		Counters: map[string]int64{}, Attempts: j.attempts, Retries: j.retries, Cleaned: j.phase == over,
+		Counters: map[string]int64{}, Attempts: j.attempts, Retries: j.retries, Copies: j.copies, Cleaned: j.phase == over,
 	}
 	runs := 0
 	for i, s := range j.stages {
@@ -206,6 +207,36 @@ func (j *Job) Held() map[Worker][]Attempt {
 		}
 	}
 	return held
+}
+
+// Needed lists the outputs on a worker that some task has still to read, in order.
+func (j *Job) Needed(w Worker) []Attempt {
+	var all []Attempt
+	if j.settled() {
+		return nil
+	}
+	for _, s := range j.stages {
+		x := s.plan.Output.Exchange
+		if x < 0 || s.done == 0 || !j.unread(x) {
+			continue
+		}
+		for _, t := range s.tasks {
+			if t.won != nil && !t.lost && t.won.Worker == w {
+				all = append(all, t.won.Attempt)
+			}
+		}
+	}
+	return all
+}
+
+// unread says whether some task has still to read an exchange.
+func (j *Job) unread(exchange int) bool {
+	for _, c := range j.ex[exchange].plan.Consumers {
+		if s := j.stages[c]; !s.planned || s.done < len(s.tasks) {
+			return true
+		}
+	}
+	return false
 }
 
 // Holds says whether an attempt's output is a winner's that still may be needed.

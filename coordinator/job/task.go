@@ -36,11 +36,14 @@ type task struct {
 	memory                          int64
 	alone                           bool
 	exclude                         []string
+	spare                           int // the copy that is wanted and not launched
+	copies                          int // wanted so far
 }
 
 type placed struct {
 	number int32
 	worker Worker
+	pace   pace
 }
 
 // Win is a task's winner.
@@ -105,7 +108,10 @@ func (j *Job) launched(e Launched) {
 	if t.key.Stage == StagePrepare {
 		j.sinks[t.key.Index].asked = true
 	}
-	t.running = append(t.running, placed{e.Attempt.Number, e.Worker})
+	t.running = append(t.running, placed{number: e.Attempt.Number, worker: e.Worker})
+	if t.spare == e.Copy {
+		t.spare = 0
+	}
 	j.set(t, running)
 	if !t.key.Control() {
 		if s := j.stages[t.key.Stage]; s.started == 0 {
@@ -129,10 +135,10 @@ func (j *Job) adopted(e Adopted) {
 		return
 	}
 	if t.state == wanted {
-		j.do(Unwant{t.key})
+		j.do(Unwant{Key: t.key})
 	}
 	j.next = max(j.next, e.Attempt.Number+1)
-	t.running = append(t.running, placed{e.Attempt.Number, e.Worker})
+	t.running = append(t.running, placed{number: e.Attempt.Number, worker: e.Worker})
 	j.set(t, running)
 	if !t.key.Control() {
 		if s := j.stages[t.key.Stage]; s.started == 0 {
@@ -187,8 +193,9 @@ func (j *Job) done(e Done) {
 // settle takes a task off the shell's and the workers' hands, but for one attempt.
 func (j *Job) settle(t *task, but Attempt, why string) {
 	if t.state == wanted {
-		j.do(Unwant{t.key})
+		j.do(Unwant{Key: t.key})
 	}
+	j.unspare(t)
 	for _, p := range t.running {
 		if p.number != but.Number {
 			j.do(CancelAttempt{Attempt{t.key, p.number}, p.worker, why})

@@ -22,6 +22,9 @@ type job struct {
 	// ones have been offered or taken for a while (last): so a job whose input is all on
 	// one worker does not keep the others idle for ever.
 	since, last Instant
+
+	finished int     // tasks that took a slot, at most counted
+	mean     float64 // how long they took, lately
 }
 
 type pending struct {
@@ -29,6 +32,7 @@ type pending struct {
 	job   *job
 	gone  bool    // assigned or removed
 	at    *worker // that is reserved for it
+	since Instant // when it was added
 	lines []*line // that it is in
 }
 
@@ -125,11 +129,14 @@ func (s *Scheduler) Add(t Task) {
 		return
 	}
 	s.Remove(t.ID)
-	p := &pending{Task: t, job: j}
+	p := &pending{Task: t, job: j, since: s.now}
 	j.tasks[t.ID] = p
 	switch {
 	case t.NoSlot:
 		s.control = append(s.control, p)
+		return
+	case t.Spare:
+		s.spare = append(s.spare, p)
 		return
 	case t.Alone:
 		s.alone = append(s.alone, p)
@@ -180,7 +187,7 @@ func (s *Scheduler) take(p *pending) {
 	if p.at != nil {
 		p.at.reserved, p.at = nil, nil
 	}
-	if !p.NoSlot && !p.Alone {
+	if !p.NoSlot && !p.Alone && !p.Spare {
 		s.count--
 		p.job.waits(-1)
 	}
@@ -195,16 +202,16 @@ func (s *Scheduler) pickTask(j *job, w *worker, now Instant, times int) (*pendin
 	if j.since != 0 && now-j.last > 4*wait {
 		j.since = 0
 	}
-	for _, l := range []*line{j.byWorker[w.ID], j.byHost[w.Host]} {
+	for i, l := range []*line{j.byWorker[w.ID], j.byHost[w.Host]} {
 		if l == nil {
 			continue
 		}
 		if p := l.first(may); p != nil {
-			return p, Near
+			return p, [...]Level{Blocks, Host}[i]
 		}
 	}
 	if p := j.free.first(may); p != nil {
-		return p, Near
+		return p, Any
 	}
 	var waited Instant
 	if j.since != 0 {
@@ -248,16 +255,20 @@ func (s *Scheduler) pickTask(j *job, w *worker, now Instant, times int) (*pendin
 
 // fits says whether a task may run on a worker now.
 func (s *Scheduler) fits(p *pending, w *worker, times int) bool {
+	n := w.need(p)
+	if !p.job.queue.room(n) {
+		return false
+	}
 	if len(p.Exclude) > 0 && slices.Contains(p.Exclude, w.ID) && s.others(p.Exclude) {
 		return false
 	}
-	return p.Memory == 0 || w.used+w.need(p) <= times*w.Slots
+	return p.Memory == 0 || w.used+n <= times*w.Slots
 }
 
 // others says whether there are workers besides the named ones.
 func (s *Scheduler) others(not []string) bool {
 	for _, w := range s.order {
-		if !w.Closed && w.Slots > 0 && !slices.Contains(not, w.ID) {
+		if !w.Closed && !w.Full && w.Slots > 0 && !slices.Contains(not, w.ID) {
 			return true
 		}
 	}

@@ -6,7 +6,9 @@
 // and waits a little for such a place where there is one to win (see pending.go).
 // Free slots are filled first. Only when no worker has one are tasks sent ahead, up to
 // twice a worker's slots, so that it never waits a round trip for its next task; and
-// not the last tasks of a burst, which another worker may be able to start sooner.
+// not the last tasks of a burst, which another worker may be able to start sooner, and
+// only of jobs whose tasks are short. What is left of free slots then goes to copies of
+// slow tasks.
 package sched
 
 import (
@@ -24,6 +26,7 @@ type Instant int64
 type ID struct {
 	Job          string
 	Stage, Index int
+	Copy         int // tells attempts at the same task apart, 0: the ordinary one
 }
 
 // A Task waits for a place.
@@ -35,6 +38,7 @@ type Task struct {
 	Alone   bool     // nothing else is to run on the worker
 	Exclude []string // workers to avoid while there are others
 	NoSlot  bool     // a control task: it takes no slot and goes anywhere at once
+	Spare   bool     // a copy of a slow task: it gets a slot that nothing else wants, never on an excluded worker
 }
 
 // A Worker is where tasks run.
@@ -45,13 +49,15 @@ type Worker struct {
 	Slots  int
 	Memory int64 // bytes, for all slots together; 0: not known
 	Closed bool  // it gets no new tasks: draining, excluded
+	Full   bool  // it gets none that take a slot: its disk is full
 }
 
 // An Assignment sends a task to a worker.
 type Assignment struct {
 	Task   ID
 	Worker string
-	Level  Level // how near its input is
+	Level  Level         // how near its input is
+	Waited time.Duration // since it was added
 }
 
 // Level is how near a task is to its input.
@@ -59,12 +65,14 @@ type Level uint8
 
 // The levels, nearest first.
 const (
-	Near Level = iota // on the worker or host that has it, or it has no preference
-	Rack              // in the same rack
-	Far               // anywhere
+	Host   Level = iota // on a host that has it
+	Blocks              // on the worker that holds most of it
+	Any                 // it has no preference
+	Rack                // in the same rack
+	Far                 // not near, though it has a preference
 )
 
-var levelNames = [...]string{"near", "rack", "far"}
+var levelNames = [...]string{"host", "partitions", "any", "rack", "far"}
 
 func (l Level) String() string { return levelNames[l] }
 
@@ -73,11 +81,17 @@ type Config struct {
 	// Wait is how long a job does without a place near its tasks' input before it takes
 	// one in the rack, and again as long before it takes any. 0: 300 ms.
 	Wait time.Duration
+	// Brief is how long a job's tasks may take on average for some to be sent ahead.
+	// 0: 1 s.
+	Brief time.Duration
 }
 
 // Scheduler is used by one goroutine.
 type Scheduler struct {
 	wait    time.Duration
+	brief   time.Duration
+	now     Instant // of the last Assign
+	blocked bool    // nothing is sent ahead: it is the turn of a job whose tasks are long
 	workers map[string]*worker
 	order   []*worker      // by id
 	hosts   map[string]int // schedulable workers by host
@@ -87,6 +101,7 @@ type Scheduler struct {
 	placed  map[ID]place
 	control []*pending // tasks that take no slot, oldest first
 	alone   []*pending // tasks that want a worker to themselves
+	spare   []*pending // copies of slow tasks
 	count   int        // pending tasks that want a slot
 	slots   int        // of workers that take tasks
 	wake    Instant    // when waiting for a near place ends, 0: nobody waits
@@ -104,6 +119,7 @@ type place struct {
 	slots  int
 	job    *job
 	solo   bool
+	since  Instant
 }
 
 // New is a scheduler without workers and tasks.
@@ -111,9 +127,12 @@ func New(c Config) *Scheduler {
 	if c.Wait == 0 {
 		c.Wait = 300 * time.Millisecond
 	}
+	if c.Brief == 0 {
+		c.Brief = time.Second
+	}
 	return &Scheduler{
-		wait: c.Wait, workers: map[string]*worker{}, hosts: map[string]int{}, racks: map[string]int{},
-		jobs: map[string]*job{}, root: newQueue(nil, "", 1), placed: map[ID]place{},
+		wait: c.Wait, brief: c.Brief, workers: map[string]*worker{}, hosts: map[string]int{}, racks: map[string]int{},
+		jobs: map[string]*job{}, root: newQueue(nil, ""), placed: map[ID]place{},
 	}
 }
 
@@ -129,14 +148,14 @@ func (s *Scheduler) SetWorker(w Worker) {
 		s.tally(old, -1)
 	}
 	old.Worker = w
-	if w.Closed {
+	if w.Closed || w.Full {
 		s.release(old)
 	}
 	s.tally(old, 1)
 }
 
 func (s *Scheduler) tally(w *worker, n int) {
-	if w.Closed || w.Slots <= 0 {
+	if w.Closed || w.Full || w.Slots <= 0 {
 		return
 	}
 	s.hosts[w.Host] += n
@@ -185,6 +204,9 @@ func (s *Scheduler) Done(t ID) {
 	if !ok {
 		return
 	}
+	if p.slots > 0 && p.since > 0 {
+		p.job.ended(s.now - p.since)
+	}
 	delete(s.placed, t)
 	if !mutant.On("a slot too few is freed") || t.Stage != 1 {
 		p.worker.used -= p.slots
@@ -208,19 +230,22 @@ func (s *Scheduler) Place(t ID, worker string, noSlot bool) {
 	}
 	w.used += n
 	j.charge(n)
-	s.placed[t] = place{w, n, j, false}
+	s.placed[t] = place{w, n, j, false, s.now}
 }
 
 // Assign finds places for as many tasks as have one.
 func (s *Scheduler) Assign(now Instant) []Assignment {
-	s.wake = 0
+	s.wake, s.now = 0, now
 	var out []Assignment
 	out = s.assignControl(out)
 	out = s.assignAlone(out)
 	if s.count == 0 {
-		return out
+		return s.assignSpare(out)
 	}
 	out = s.fill(now, 1, out)
+	if s.count == 0 {
+		return s.assignSpare(out)
+	}
 	if s.free() { // a slot stays free: the others are waited for
 		return out
 	}
@@ -243,7 +268,7 @@ func (s *Scheduler) free() bool {
 }
 
 func (w *worker) takes(times int) bool {
-	return !w.Closed && !w.solo && w.reserved == nil && w.used < times*w.Slots+drift()
+	return !w.Closed && !w.Full && !w.solo && w.reserved == nil && w.used < times*w.Slots+drift()
 }
 
 // drift is 0 but for a defect that the simulator is to find.
@@ -287,8 +312,12 @@ func (s *Scheduler) put(p *pending, w *worker, level Level) Assignment {
 	s.Done(p.ID)
 	w.used += n
 	p.job.charge(n)
-	s.placed[p.ID] = place{w, n, p.job, p.Alone}
-	return Assignment{p.ID, w.ID, level}
+	s.placed[p.ID] = place{w, n, p.job, p.Alone, s.now}
+	var waited time.Duration
+	if p.since > 0 { // 0: it was there before anybody asked
+		waited = time.Duration(s.now - p.since)
+	}
+	return Assignment{p.ID, w.ID, level, waited}
 }
 
 // need is how many slots a task takes on a worker: more than one when it must be able
@@ -323,7 +352,7 @@ func (s *Scheduler) assignControl(out []Assignment) []Assignment {
 			}
 			continue
 		}
-		out = append(out, s.put(p, w, Near))
+		out = append(out, s.put(p, w, Any))
 	}
 	clear(s.control[len(kept):])
 	s.control = kept
@@ -336,7 +365,7 @@ func (s *Scheduler) calmest(p *pending) *worker {
 	var best *worker
 	for _, avoid := range []bool{true, false} {
 		for _, w := range s.order {
-			if w.Closed || w.Slots <= 0 || avoid && slices.Contains(p.Exclude, w.ID) || p.Alone && (w.reserved != nil || w.solo) {
+			if w.Closed || w.Full && !p.NoSlot || w.Slots <= 0 || avoid && slices.Contains(p.Exclude, w.ID) || p.Alone && (w.reserved != nil || w.solo) {
 				continue
 			}
 			if best == nil || w.used*best.Slots < best.used*w.Slots {
@@ -366,9 +395,9 @@ func (s *Scheduler) assignAlone(out []Assignment) []Assignment {
 				p.at, w.reserved = w, p
 			}
 		}
-		if w := p.at; w != nil && w.used == 0 {
+		if w := p.at; w != nil && w.used == 0 && !w.Full {
 			w.reserved, w.solo, p.at = nil, true, nil
-			out = append(out, s.put(p, w, Far))
+			out = append(out, s.put(p, w, Any))
 			continue
 		}
 		kept = append(kept, p)
@@ -376,6 +405,51 @@ func (s *Scheduler) assignAlone(out []Assignment) []Assignment {
 	clear(s.alone[len(kept):])
 	s.alone = kept
 	return out
+}
+
+// assignSpare gives free slots that nothing else wants to copies of slow tasks, on
+// workers where no other attempt at them was.
+func (s *Scheduler) assignSpare(out []Assignment) []Assignment {
+	if len(s.spare) == 0 {
+		return out
+	}
+	kept := s.spare[:0]
+	for _, p := range s.spare {
+		if p.gone {
+			continue
+		}
+		if w := s.idlest(p); w != nil {
+			out = append(out, s.put(p, w, Any))
+			continue
+		}
+		kept = append(kept, p)
+	}
+	clear(s.spare[len(kept):])
+	s.spare = kept
+	return out
+}
+
+func (s *Scheduler) idlest(p *pending) *worker {
+	var best *worker
+	for _, w := range s.order {
+		n := w.need(p)
+		if w.takes(1) && w.used+n <= w.Slots && !slices.Contains(p.Exclude, w.ID) && p.job.queue.room(n) &&
+			(best == nil || w.used*best.Slots < best.used*w.Slots) {
+			best = w
+		}
+	}
+	return best
+}
+
+// Idle is how many slots nothing is sent to.
+func (s *Scheduler) Idle() int {
+	n := 0
+	for _, w := range s.order {
+		if w.takes(1) {
+			n += w.Slots - w.used
+		}
+	}
+	return n
 }
 
 // Used is how many slots of a worker are taken by what was sent to it.

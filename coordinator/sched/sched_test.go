@@ -22,11 +22,11 @@ func TestHistories(t *testing.T) {
 			case "new":
 				s, now = New(Config{Wait: 100}), 1000
 			case "worker":
-				s.SetWorker(Worker{ID: d.CmdArgs[0].Key, Host: str(d, "host", d.CmdArgs[0].Key), Rack: str(d, "rack", ""), Slots: num(d, "slots", 2), Memory: int64(num(d, "memory", 0)), Closed: d.HasArg("closed")})
+				s.SetWorker(Worker{ID: d.CmdArgs[0].Key, Host: str(d, "host", d.CmdArgs[0].Key), Rack: str(d, "rack", ""), Slots: num(d, "slots", 2), Memory: int64(num(d, "memory", 0)), Closed: d.HasArg("closed"), Full: d.HasArg("full")})
 			case "remove-worker":
 				s.RemoveWorker(d.CmdArgs[0].Key)
 			case "queue":
-				s.SetQueue(d.CmdArgs[0].Key, float64(num(d, "weight", 1)))
+				s.SetQueue(d.CmdArgs[0].Key, Queue{Weight: float64(num(d, "weight", 1)), Min: num(d, "min", 0), Max: num(d, "max", 0), Priority: int32(num(d, "priority", 0))})
 			case "job":
 				s.AddJob(d.CmdArgs[0].Key, str(d, "queue", ""), float64(num(d, "weight", 0)), int32(num(d, "priority", 0)))
 			case "remove-job":
@@ -34,8 +34,8 @@ func TestHistories(t *testing.T) {
 			case "add":
 				for i := range num(d, "n", 1) {
 					s.Add(Task{
-						ID: ID{d.CmdArgs[0].Key, num(d, "stage", 0), num(d, "from", 0) + i}, Hosts: list(d, "hosts"), Workers: list(d, "workers"),
-						Memory: int64(num(d, "memory", 0)), Alone: d.HasArg("alone"), Exclude: list(d, "not-on"), NoSlot: d.HasArg("control"),
+						ID: ID{d.CmdArgs[0].Key, num(d, "stage", 0), num(d, "from", 0) + i, num(d, "copy", 0)}, Hosts: list(d, "hosts"), Workers: list(d, "workers"),
+						Memory: int64(num(d, "memory", 0)), Alone: d.HasArg("alone"), Exclude: list(d, "not-on"), NoSlot: d.HasArg("control"), Spare: d.HasArg("spare"),
 					})
 				}
 			case "remove":
@@ -50,7 +50,14 @@ func TestHistories(t *testing.T) {
 				now += Instant(num(d, "after", 0))
 				var b strings.Builder
 				for _, a := range s.Assign(now) {
-					fmt.Fprintf(&b, "%s/%d/%d on %s %s\n", a.Task.Job, a.Task.Stage, a.Task.Index, a.Worker, a.Level)
+					fmt.Fprintf(&b, "%s/%d/%d on %s %s", a.Task.Job, a.Task.Stage, a.Task.Index, a.Worker, a.Level)
+					if a.Task.Copy > 0 {
+						fmt.Fprintf(&b, " copy=%d", a.Task.Copy)
+					}
+					if a.Waited > 0 {
+						fmt.Fprintf(&b, " waited=%d", a.Waited)
+					}
+					b.WriteByte('\n')
 				}
 				if w := s.NextWake(); w > 0 {
 					fmt.Fprintf(&b, "wake in %d\n", w-now)
@@ -83,7 +90,7 @@ func check(t *testing.T, s *Scheduler) {
 	for _, j := range s.jobs {
 		n := 0
 		for _, p := range j.tasks {
-			if !p.NoSlot && !p.Alone {
+			if !p.NoSlot && !p.Alone && !p.Spare {
 				n++
 			}
 		}
@@ -118,7 +125,7 @@ func TestRandomLife(t *testing.T) {
 			now += Instant(rng.IntN(5))
 			if step < 300 && rng.IntN(3) == 0 {
 				for range rng.IntN(8) {
-					task := Task{ID: ID{fmt.Sprintf("j%d", rng.IntN(3)), 0, added}, Alone: rng.IntN(30) == 0}
+					task := Task{ID: ID{fmt.Sprintf("j%d", rng.IntN(3)), 0, added, 0}, Alone: rng.IntN(30) == 0}
 					if rng.IntN(2) == 0 {
 						task.Hosts = []string{fmt.Sprintf("h%d", rng.IntN(4))}
 					}
@@ -169,7 +176,7 @@ func BenchmarkAssign(b *testing.B) {
 			id := fmt.Sprintf("j%d", j)
 			s.AddJob(id, "", 0, 0)
 			for i := range 10_000 {
-				s.Add(Task{ID: ID{id, 0, i}, Hosts: []string{fmt.Sprintf("h%d", rng.IntN(220)), fmt.Sprintf("h%d", rng.IntN(220)), fmt.Sprintf("h%d", rng.IntN(220))}})
+				s.Add(Task{ID: ID{id, 0, i, 0}, Hosts: []string{fmt.Sprintf("h%d", rng.IntN(220)), fmt.Sprintf("h%d", rng.IntN(220)), fmt.Sprintf("h%d", rng.IntN(220))}})
 			}
 		}
 		running, next = nil, 0
@@ -204,8 +211,10 @@ func parse(t *testing.T, s string) ID {
 		t.Fatalf("task %q", s)
 	}
 	stage, _ := strconv.Atoi(f[1])
-	index, _ := strconv.Atoi(f[2])
-	return ID{f[0], stage, index}
+	number, rest, _ := strings.Cut(f[2], "#")
+	index, _ := strconv.Atoi(number)
+	copied, _ := strconv.Atoi(rest)
+	return ID{f[0], stage, index, copied}
 }
 
 func str(d *datadriven.TestData, key, or string) string {

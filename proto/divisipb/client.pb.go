@@ -637,6 +637,9 @@ type JobStatus struct {
 	Plan               []byte                 `protobuf:"bytes,19,opt,name=plan,proto3" json:"plan,omitempty"`                                // only from GetJob with plan
 	Waiting            string                 `protobuf:"bytes,20,opt,name=waiting,proto3" json:"waiting,omitempty"`                          // why nothing runs, in words
 	Queue              string                 `protobuf:"bytes,21,opt,name=queue,proto3" json:"queue,omitempty"`
+	Placed             map[string]int64       `protobuf:"bytes,22,rep,name=placed,proto3" json:"placed,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // attempts that were done, by level of Placement
+	Copies             int64                  `protobuf:"varint,23,opt,name=copies,proto3" json:"copies,omitempty"`                                                                           // attempts started beside slow ones
+	Priority           int32                  `protobuf:"varint,24,opt,name=priority,proto3" json:"priority,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -816,6 +819,27 @@ func (x *JobStatus) GetQueue() string {
 		return x.Queue
 	}
 	return ""
+}
+
+func (x *JobStatus) GetPlaced() map[string]int64 {
+	if x != nil {
+		return x.Placed
+	}
+	return nil
+}
+
+func (x *JobStatus) GetCopies() int64 {
+	if x != nil {
+		return x.Copies
+	}
+	return 0
+}
+
+func (x *JobStatus) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
 }
 
 type StageStatus struct {
@@ -1343,7 +1367,8 @@ type Event struct {
 	Type          string                 `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"` // "task-done", "worker-lost", ...
 	Task          *TaskID                `protobuf:"bytes,5,opt,name=task,proto3" json:"task,omitempty"`
 	Worker        string                 `protobuf:"bytes,6,opt,name=worker,proto3" json:"worker,omitempty"`
-	Text          string                 `protobuf:"bytes,7,opt,name=text,proto3" json:"text,omitempty"` // in words
+	Text          string                 `protobuf:"bytes,7,opt,name=text,proto3" json:"text,omitempty"`           // in words
+	Placement     *Placement             `protobuf:"bytes,8,opt,name=placement,proto3" json:"placement,omitempty"` // of "task-done"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1425,6 +1450,13 @@ func (x *Event) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *Event) GetPlacement() *Placement {
+	if x != nil {
+		return x.Placement
+	}
+	return nil
 }
 
 type ListWorkersRequest struct {
@@ -1514,7 +1546,7 @@ type WorkerStatus struct {
 	Host            string                 `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
 	Rack            string                 `protobuf:"bytes,4,opt,name=rack,proto3" json:"rack,omitempty"`
 	Address         string                 `protobuf:"bytes,5,opt,name=address,proto3" json:"address,omitempty"`
-	State           string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"` // ready, draining, lost, excluded
+	State           string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"` // ready, draining, lost, excluded, full
 	Slots           int32                  `protobuf:"varint,7,opt,name=slots,proto3" json:"slots,omitempty"`
 	Running         int32                  `protobuf:"varint,8,opt,name=running,proto3" json:"running,omitempty"`
 	MemoryBytes     int64                  `protobuf:"varint,9,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
@@ -1948,7 +1980,7 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\bpriority\x18\x05 \x01(\x05R\bpriority\"9\n" +
 	"\vSubmitReply\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x18\n" +
-	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xf4\x05\n" +
+	"\aexisted\x18\x02 \x01(\bR\aexisted\"\x9d\a\n" +
 	"\tJobStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -1974,8 +2006,14 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"recordsOut\x12\x12\n" +
 	"\x04plan\x18\x13 \x01(\fR\x04plan\x12\x18\n" +
 	"\awaiting\x18\x14 \x01(\tR\awaiting\x12\x14\n" +
-	"\x05queue\x18\x15 \x01(\tR\x05queue\x1a;\n" +
+	"\x05queue\x18\x15 \x01(\tR\x05queue\x128\n" +
+	"\x06placed\x18\x16 \x03(\v2 .divisi.v1.JobStatus.PlacedEntryR\x06placed\x12\x16\n" +
+	"\x06copies\x18\x17 \x01(\x03R\x06copies\x12\x1a\n" +
+	"\bpriority\x18\x18 \x01(\x05R\bpriority\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a9\n" +
+	"\vPlacedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xd4\x02\n" +
 	"\vStageStatus\x12\x0e\n" +
@@ -2011,7 +2049,7 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\rEventsRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x16\n" +
-	"\x06follow\x18\x03 \x01(\bR\x06follow\"\xbb\x01\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\"\xef\x01\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1d\n" +
 	"\n" +
@@ -2020,7 +2058,8 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\x04type\x18\x04 \x01(\tR\x04type\x12%\n" +
 	"\x04task\x18\x05 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x16\n" +
 	"\x06worker\x18\x06 \x01(\tR\x06worker\x12\x12\n" +
-	"\x04text\x18\a \x01(\tR\x04text\"\x14\n" +
+	"\x04text\x18\a \x01(\tR\x04text\x122\n" +
+	"\tplacement\x18\b \x01(\v2\x14.divisi.v1.PlacementR\tplacement\"\x14\n" +
 	"\x12ListWorkersRequest\"E\n" +
 	"\x10ListWorkersReply\x121\n" +
 	"\aworkers\x18\x01 \x03(\v2\x17.divisi.v1.WorkerStatusR\aworkers\"\x84\x04\n" +
@@ -2095,7 +2134,7 @@ func file_divisi_v1_client_proto_rawDescGZIP() []byte {
 }
 
 var file_divisi_v1_client_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_divisi_v1_client_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_divisi_v1_client_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_divisi_v1_client_proto_goTypes = []any{
 	(JobState)(0),               // 0: divisi.v1.JobState
 	(*HelloRequest)(nil),        // 1: divisi.v1.HelloRequest
@@ -2126,56 +2165,60 @@ var file_divisi_v1_client_proto_goTypes = []any{
 	(*LogsRequest)(nil),         // 26: divisi.v1.LogsRequest
 	(*LogChunk)(nil),            // 27: divisi.v1.LogChunk
 	nil,                         // 28: divisi.v1.JobStatus.CountersEntry
-	(*JobSpec)(nil),             // 29: divisi.v1.JobSpec
-	(*TaskStats)(nil),           // 30: divisi.v1.TaskStats
-	(*TaskID)(nil),              // 31: divisi.v1.TaskID
-	(*TaskProgress)(nil),        // 32: divisi.v1.TaskProgress
+	nil,                         // 29: divisi.v1.JobStatus.PlacedEntry
+	(*JobSpec)(nil),             // 30: divisi.v1.JobSpec
+	(*TaskStats)(nil),           // 31: divisi.v1.TaskStats
+	(*TaskID)(nil),              // 32: divisi.v1.TaskID
+	(*Placement)(nil),           // 33: divisi.v1.Placement
+	(*TaskProgress)(nil),        // 34: divisi.v1.TaskProgress
 }
 var file_divisi_v1_client_proto_depIdxs = []int32{
 	6,  // 0: divisi.v1.PutArtifactRequest.header:type_name -> divisi.v1.ArtifactHeader
-	29, // 1: divisi.v1.SubmitRequest.job:type_name -> divisi.v1.JobSpec
+	30, // 1: divisi.v1.SubmitRequest.job:type_name -> divisi.v1.JobSpec
 	0,  // 2: divisi.v1.JobStatus.state:type_name -> divisi.v1.JobState
 	11, // 3: divisi.v1.JobStatus.stages:type_name -> divisi.v1.StageStatus
 	28, // 4: divisi.v1.JobStatus.counters:type_name -> divisi.v1.JobStatus.CountersEntry
-	30, // 5: divisi.v1.JobStatus.stats:type_name -> divisi.v1.TaskStats
-	30, // 6: divisi.v1.StageStatus.stats:type_name -> divisi.v1.TaskStats
-	10, // 7: divisi.v1.ListJobsReply.jobs:type_name -> divisi.v1.JobStatus
-	0,  // 8: divisi.v1.CancelJobReply.state:type_name -> divisi.v1.JobState
-	31, // 9: divisi.v1.Event.task:type_name -> divisi.v1.TaskID
-	23, // 10: divisi.v1.ListWorkersReply.workers:type_name -> divisi.v1.WorkerStatus
-	32, // 11: divisi.v1.WorkerStatus.tasks:type_name -> divisi.v1.TaskProgress
-	31, // 12: divisi.v1.LogChunk.task:type_name -> divisi.v1.TaskID
-	1,  // 13: divisi.v1.Client.Hello:input_type -> divisi.v1.HelloRequest
-	3,  // 14: divisi.v1.Client.HasArtifacts:input_type -> divisi.v1.HasArtifactsRequest
-	5,  // 15: divisi.v1.Client.PutArtifact:input_type -> divisi.v1.PutArtifactRequest
-	8,  // 16: divisi.v1.Client.Submit:input_type -> divisi.v1.SubmitRequest
-	12, // 17: divisi.v1.Client.GetJob:input_type -> divisi.v1.GetJobRequest
-	13, // 18: divisi.v1.Client.ListJobs:input_type -> divisi.v1.ListJobsRequest
-	15, // 19: divisi.v1.Client.CancelJob:input_type -> divisi.v1.CancelJobRequest
-	17, // 20: divisi.v1.Client.RetryJob:input_type -> divisi.v1.RetryJobRequest
-	18, // 21: divisi.v1.Client.WatchJob:input_type -> divisi.v1.WatchJobRequest
-	19, // 22: divisi.v1.Client.Events:input_type -> divisi.v1.EventsRequest
-	21, // 23: divisi.v1.Client.ListWorkers:input_type -> divisi.v1.ListWorkersRequest
-	24, // 24: divisi.v1.Client.DrainWorker:input_type -> divisi.v1.DrainWorkerRequest
-	26, // 25: divisi.v1.Client.Logs:input_type -> divisi.v1.LogsRequest
-	2,  // 26: divisi.v1.Client.Hello:output_type -> divisi.v1.HelloReply
-	4,  // 27: divisi.v1.Client.HasArtifacts:output_type -> divisi.v1.HasArtifactsReply
-	7,  // 28: divisi.v1.Client.PutArtifact:output_type -> divisi.v1.PutArtifactReply
-	9,  // 29: divisi.v1.Client.Submit:output_type -> divisi.v1.SubmitReply
-	10, // 30: divisi.v1.Client.GetJob:output_type -> divisi.v1.JobStatus
-	14, // 31: divisi.v1.Client.ListJobs:output_type -> divisi.v1.ListJobsReply
-	16, // 32: divisi.v1.Client.CancelJob:output_type -> divisi.v1.CancelJobReply
-	9,  // 33: divisi.v1.Client.RetryJob:output_type -> divisi.v1.SubmitReply
-	10, // 34: divisi.v1.Client.WatchJob:output_type -> divisi.v1.JobStatus
-	20, // 35: divisi.v1.Client.Events:output_type -> divisi.v1.Event
-	22, // 36: divisi.v1.Client.ListWorkers:output_type -> divisi.v1.ListWorkersReply
-	25, // 37: divisi.v1.Client.DrainWorker:output_type -> divisi.v1.DrainWorkerReply
-	27, // 38: divisi.v1.Client.Logs:output_type -> divisi.v1.LogChunk
-	26, // [26:39] is the sub-list for method output_type
-	13, // [13:26] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	31, // 5: divisi.v1.JobStatus.stats:type_name -> divisi.v1.TaskStats
+	29, // 6: divisi.v1.JobStatus.placed:type_name -> divisi.v1.JobStatus.PlacedEntry
+	31, // 7: divisi.v1.StageStatus.stats:type_name -> divisi.v1.TaskStats
+	10, // 8: divisi.v1.ListJobsReply.jobs:type_name -> divisi.v1.JobStatus
+	0,  // 9: divisi.v1.CancelJobReply.state:type_name -> divisi.v1.JobState
+	32, // 10: divisi.v1.Event.task:type_name -> divisi.v1.TaskID
+	33, // 11: divisi.v1.Event.placement:type_name -> divisi.v1.Placement
+	23, // 12: divisi.v1.ListWorkersReply.workers:type_name -> divisi.v1.WorkerStatus
+	34, // 13: divisi.v1.WorkerStatus.tasks:type_name -> divisi.v1.TaskProgress
+	32, // 14: divisi.v1.LogChunk.task:type_name -> divisi.v1.TaskID
+	1,  // 15: divisi.v1.Client.Hello:input_type -> divisi.v1.HelloRequest
+	3,  // 16: divisi.v1.Client.HasArtifacts:input_type -> divisi.v1.HasArtifactsRequest
+	5,  // 17: divisi.v1.Client.PutArtifact:input_type -> divisi.v1.PutArtifactRequest
+	8,  // 18: divisi.v1.Client.Submit:input_type -> divisi.v1.SubmitRequest
+	12, // 19: divisi.v1.Client.GetJob:input_type -> divisi.v1.GetJobRequest
+	13, // 20: divisi.v1.Client.ListJobs:input_type -> divisi.v1.ListJobsRequest
+	15, // 21: divisi.v1.Client.CancelJob:input_type -> divisi.v1.CancelJobRequest
+	17, // 22: divisi.v1.Client.RetryJob:input_type -> divisi.v1.RetryJobRequest
+	18, // 23: divisi.v1.Client.WatchJob:input_type -> divisi.v1.WatchJobRequest
+	19, // 24: divisi.v1.Client.Events:input_type -> divisi.v1.EventsRequest
+	21, // 25: divisi.v1.Client.ListWorkers:input_type -> divisi.v1.ListWorkersRequest
+	24, // 26: divisi.v1.Client.DrainWorker:input_type -> divisi.v1.DrainWorkerRequest
+	26, // 27: divisi.v1.Client.Logs:input_type -> divisi.v1.LogsRequest
+	2,  // 28: divisi.v1.Client.Hello:output_type -> divisi.v1.HelloReply
+	4,  // 29: divisi.v1.Client.HasArtifacts:output_type -> divisi.v1.HasArtifactsReply
+	7,  // 30: divisi.v1.Client.PutArtifact:output_type -> divisi.v1.PutArtifactReply
+	9,  // 31: divisi.v1.Client.Submit:output_type -> divisi.v1.SubmitReply
+	10, // 32: divisi.v1.Client.GetJob:output_type -> divisi.v1.JobStatus
+	14, // 33: divisi.v1.Client.ListJobs:output_type -> divisi.v1.ListJobsReply
+	16, // 34: divisi.v1.Client.CancelJob:output_type -> divisi.v1.CancelJobReply
+	9,  // 35: divisi.v1.Client.RetryJob:output_type -> divisi.v1.SubmitReply
+	10, // 36: divisi.v1.Client.WatchJob:output_type -> divisi.v1.JobStatus
+	20, // 37: divisi.v1.Client.Events:output_type -> divisi.v1.Event
+	22, // 38: divisi.v1.Client.ListWorkers:output_type -> divisi.v1.ListWorkersReply
+	25, // 39: divisi.v1.Client.DrainWorker:output_type -> divisi.v1.DrainWorkerReply
+	27, // 40: divisi.v1.Client.Logs:output_type -> divisi.v1.LogChunk
+	28, // [28:41] is the sub-list for method output_type
+	15, // [15:28] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_divisi_v1_client_proto_init() }
@@ -2194,7 +2237,7 @@ func file_divisi_v1_client_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_divisi_v1_client_proto_rawDesc), len(file_divisi_v1_client_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

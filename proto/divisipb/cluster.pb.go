@@ -377,6 +377,7 @@ type JobSpec struct {
 	Files         []*ShippedFile         `protobuf:"bytes,10,rep,name=files,proto3" json:"files,omitempty"`
 	Prepared      map[int32][]byte       `protobuf:"bytes,11,rep,name=prepared,proto3" json:"prepared,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // sink -> what Prepare said; may come later by JobUpdate
 	Check         bool                   `protobuf:"varint,12,opt,name=check,proto3" json:"check,omitempty"`                                                                                 // assertions of the plan's promises
+	DiskBytes     int64                  `protobuf:"varint,13,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`                                                        // quota of blocks and spill files on each worker; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -493,6 +494,13 @@ func (x *JobSpec) GetCheck() bool {
 		return x.Check
 	}
 	return false
+}
+
+func (x *JobSpec) GetDiskBytes() int64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
 }
 
 type ShippedFile struct {
@@ -718,6 +726,75 @@ func (x *Locations) GetBlocks() []*BlockLocation {
 	return nil
 }
 
+// Placement says why an attempt ran where it did.
+type Placement struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`                                    // host, partitions, any, rack, far
+	WaitedMillis  int64                  `protobuf:"varint,2,opt,name=waited_millis,json=waitedMillis,proto3" json:"waited_millis,omitempty"` // from being wanted to being sent to the worker
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`                                        // in words
+	Copy          bool                   `protobuf:"varint,4,opt,name=copy,proto3" json:"copy,omitempty"`                                     // beside a slow attempt
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Placement) Reset() {
+	*x = Placement{}
+	mi := &file_divisi_v1_cluster_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Placement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Placement) ProtoMessage() {}
+
+func (x *Placement) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_cluster_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Placement.ProtoReflect.Descriptor instead.
+func (*Placement) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Placement) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *Placement) GetWaitedMillis() int64 {
+	if x != nil {
+		return x.WaitedMillis
+	}
+	return 0
+}
+
+func (x *Placement) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Placement) GetCopy() bool {
+	if x != nil {
+		return x.Copy
+	}
+	return false
+}
+
 // PartitionSizes of a producer's output, index by partition.
 type PartitionSizes struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -729,7 +806,7 @@ type PartitionSizes struct {
 
 func (x *PartitionSizes) Reset() {
 	*x = PartitionSizes{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[7]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +818,7 @@ func (x *PartitionSizes) String() string {
 func (*PartitionSizes) ProtoMessage() {}
 
 func (x *PartitionSizes) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[7]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +831,7 @@ func (x *PartitionSizes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionSizes.ProtoReflect.Descriptor instead.
 func (*PartitionSizes) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PartitionSizes) GetBytes() []int64 {
@@ -790,7 +867,7 @@ type TaskResult struct {
 
 func (x *TaskResult) Reset() {
 	*x = TaskResult{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[8]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +879,7 @@ func (x *TaskResult) String() string {
 func (*TaskResult) ProtoMessage() {}
 
 func (x *TaskResult) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[8]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +892,7 @@ func (x *TaskResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskResult.ProtoReflect.Descriptor instead.
 func (*TaskResult) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TaskResult) GetId() *TaskID {
@@ -909,7 +986,7 @@ type TaskStats struct {
 
 func (x *TaskStats) Reset() {
 	*x = TaskStats{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[9]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +998,7 @@ func (x *TaskStats) String() string {
 func (*TaskStats) ProtoMessage() {}
 
 func (x *TaskStats) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[9]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1011,7 @@ func (x *TaskStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStats.ProtoReflect.Descriptor instead.
 func (*TaskStats) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TaskStats) GetRowsIn() int64 {
@@ -1040,14 +1117,15 @@ type TaskFailure struct {
 	KilledHost    bool                   `protobuf:"varint,7,opt,name=killed_host,json=killedHost,proto3" json:"killed_host,omitempty"` // its process died: signal, memory, exit
 	LostInputs    []*TaskID              `protobuf:"bytes,8,rep,name=lost_inputs,json=lostInputs,proto3" json:"lost_inputs,omitempty"`  // producers whose blocks are gone or corrupt
 	Stats         *TaskStats             `protobuf:"bytes,9,opt,name=stats,proto3" json:"stats,omitempty"`
-	Corrupt       bool                   `protobuf:"varint,10,opt,name=corrupt,proto3" json:"corrupt,omitempty"` // of the lost inputs at least one was there, and damaged
+	Corrupt       bool                   `protobuf:"varint,10,opt,name=corrupt,proto3" json:"corrupt,omitempty"`            // of the lost inputs at least one was there, and damaged
+	LostAt        []string               `protobuf:"bytes,11,rep,name=lost_at,json=lostAt,proto3" json:"lost_at,omitempty"` // the workers that lost_inputs were asked of, as many
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskFailure) Reset() {
 	*x = TaskFailure{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[10]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1137,7 @@ func (x *TaskFailure) String() string {
 func (*TaskFailure) ProtoMessage() {}
 
 func (x *TaskFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[10]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1150,7 @@ func (x *TaskFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFailure.ProtoReflect.Descriptor instead.
 func (*TaskFailure) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TaskFailure) GetId() *TaskID {
@@ -1145,24 +1223,33 @@ func (x *TaskFailure) GetCorrupt() bool {
 	return false
 }
 
+func (x *TaskFailure) GetLostAt() []string {
+	if x != nil {
+		return x.LostAt
+	}
+	return nil
+}
+
 // TaskProgress is sent each second by every running attempt.
 type TaskProgress struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            *TaskID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Fraction      float64                `protobuf:"fixed64,2,opt,name=fraction,proto3" json:"fraction,omitempty"`
-	RowsIn        int64                  `protobuf:"varint,3,opt,name=rows_in,json=rowsIn,proto3" json:"rows_in,omitempty"`
-	BytesIn       int64                  `protobuf:"varint,4,opt,name=bytes_in,json=bytesIn,proto3" json:"bytes_in,omitempty"`
-	RowsOut       int64                  `protobuf:"varint,5,opt,name=rows_out,json=rowsOut,proto3" json:"rows_out,omitempty"`
-	BytesOut      int64                  `protobuf:"varint,6,opt,name=bytes_out,json=bytesOut,proto3" json:"bytes_out,omitempty"`
-	BytesSpilled  int64                  `protobuf:"varint,7,opt,name=bytes_spilled,json=bytesSpilled,proto3" json:"bytes_spilled,omitempty"`
-	IdleNanos     int64                  `protobuf:"varint,8,opt,name=idle_nanos,json=idleNanos,proto3" json:"idle_nanos,omitempty"` // since the last sign of progress
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             *TaskID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Fraction       float64                `protobuf:"fixed64,2,opt,name=fraction,proto3" json:"fraction,omitempty"`
+	RowsIn         int64                  `protobuf:"varint,3,opt,name=rows_in,json=rowsIn,proto3" json:"rows_in,omitempty"`
+	BytesIn        int64                  `protobuf:"varint,4,opt,name=bytes_in,json=bytesIn,proto3" json:"bytes_in,omitempty"`
+	RowsOut        int64                  `protobuf:"varint,5,opt,name=rows_out,json=rowsOut,proto3" json:"rows_out,omitempty"`
+	BytesOut       int64                  `protobuf:"varint,6,opt,name=bytes_out,json=bytesOut,proto3" json:"bytes_out,omitempty"`
+	BytesSpilled   int64                  `protobuf:"varint,7,opt,name=bytes_spilled,json=bytesSpilled,proto3" json:"bytes_spilled,omitempty"`
+	IdleNanos      int64                  `protobuf:"varint,8,opt,name=idle_nanos,json=idleNanos,proto3" json:"idle_nanos,omitempty"`          // since the last sign of progress
+	ElapsedNanos   int64                  `protobuf:"varint,9,opt,name=elapsed_nanos,json=elapsedNanos,proto3" json:"elapsed_nanos,omitempty"` // since it began
+	FetchWaitNanos int64                  `protobuf:"varint,10,opt,name=fetch_wait_nanos,json=fetchWaitNanos,proto3" json:"fetch_wait_nanos,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *TaskProgress) Reset() {
 	*x = TaskProgress{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1261,7 @@ func (x *TaskProgress) String() string {
 func (*TaskProgress) ProtoMessage() {}
 
 func (x *TaskProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1274,7 @@ func (x *TaskProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskProgress.ProtoReflect.Descriptor instead.
 func (*TaskProgress) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TaskProgress) GetId() *TaskID {
@@ -1246,6 +1333,20 @@ func (x *TaskProgress) GetIdleNanos() int64 {
 	return 0
 }
 
+func (x *TaskProgress) GetElapsedNanos() int64 {
+	if x != nil {
+		return x.ElapsedNanos
+	}
+	return 0
+}
+
+func (x *TaskProgress) GetFetchWaitNanos() int64 {
+	if x != nil {
+		return x.FetchWaitNanos
+	}
+	return 0
+}
+
 var File_divisi_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_divisi_v1_cluster_proto_rawDesc = "" +
@@ -1278,7 +1379,7 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\x11exchange_versions\x18\r \x03(\v2).divisi.v1.TaskSpec.ExchangeVersionsEntryR\x10exchangeVersions\x1aC\n" +
 	"\x15ExchangeVersionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xf9\x03\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x98\x04\n" +
 	"\aJobSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
@@ -1292,7 +1393,9 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\x05files\x18\n" +
 	" \x03(\v2\x16.divisi.v1.ShippedFileR\x05files\x12<\n" +
 	"\bprepared\x18\v \x03(\v2 .divisi.v1.JobSpec.PreparedEntryR\bprepared\x12\x14\n" +
-	"\x05check\x18\f \x01(\bR\x05check\x1a6\n" +
+	"\x05check\x18\f \x01(\bR\x05check\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\r \x01(\x03R\tdiskBytes\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a;\n" +
@@ -1315,7 +1418,12 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\bexchange\x18\x02 \x01(\x05R\bexchange\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x14\n" +
 	"\x05reset\x18\x04 \x01(\bR\x05reset\x120\n" +
-	"\x06blocks\x18\x05 \x03(\v2\x18.divisi.v1.BlockLocationR\x06blocks\":\n" +
+	"\x06blocks\x18\x05 \x03(\v2\x18.divisi.v1.BlockLocationR\x06blocks\"l\n" +
+	"\tPlacement\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\x12#\n" +
+	"\rwaited_millis\x18\x02 \x01(\x03R\fwaitedMillis\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x12\x12\n" +
+	"\x04copy\x18\x04 \x01(\bR\x04copy\":\n" +
 	"\x0ePartitionSizes\x12\x14\n" +
 	"\x05bytes\x18\x01 \x03(\x03R\x05bytes\x12\x12\n" +
 	"\x04rows\x18\x02 \x03(\x03R\x04rows\"\xc4\x03\n" +
@@ -1350,7 +1458,7 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"wall_nanos\x18\v \x01(\x03R\twallNanos\x12\x1b\n" +
 	"\tcpu_nanos\x18\f \x01(\x03R\bcpuNanos\x12(\n" +
-	"\x10fetch_wait_nanos\x18\r \x01(\x03R\x0efetchWaitNanos\"\xe7\x02\n" +
+	"\x10fetch_wait_nanos\x18\r \x01(\x03R\x0efetchWaitNanos\"\x80\x03\n" +
 	"\vTaskFailure\x12!\n" +
 	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x120\n" +
 	"\ttask_kind\x18\x02 \x01(\x0e2\x13.divisi.v1.TaskKindR\btaskKind\x12\x1d\n" +
@@ -1365,7 +1473,8 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"lostInputs\x12*\n" +
 	"\x05stats\x18\t \x01(\v2\x14.divisi.v1.TaskStatsR\x05stats\x12\x18\n" +
 	"\acorrupt\x18\n" +
-	" \x01(\bR\acorrupt\"\xfd\x01\n" +
+	" \x01(\bR\acorrupt\x12\x17\n" +
+	"\alost_at\x18\v \x03(\tR\x06lostAt\"\xcc\x02\n" +
 	"\fTaskProgress\x12!\n" +
 	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x12\x1a\n" +
 	"\bfraction\x18\x02 \x01(\x01R\bfraction\x12\x17\n" +
@@ -1375,7 +1484,10 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\tbytes_out\x18\x06 \x01(\x03R\bbytesOut\x12#\n" +
 	"\rbytes_spilled\x18\a \x01(\x03R\fbytesSpilled\x12\x1d\n" +
 	"\n" +
-	"idle_nanos\x18\b \x01(\x03R\tidleNanos*\x91\x01\n" +
+	"idle_nanos\x18\b \x01(\x03R\tidleNanos\x12#\n" +
+	"\relapsed_nanos\x18\t \x01(\x03R\felapsedNanos\x12(\n" +
+	"\x10fetch_wait_nanos\x18\n" +
+	" \x01(\x03R\x0efetchWaitNanos*\x91\x01\n" +
 	"\bTaskKind\x12\x19\n" +
 	"\x15TASK_KIND_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTASK_KIND_RUN\x10\x01\x12\x14\n" +
@@ -1397,7 +1509,7 @@ func file_divisi_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_divisi_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_divisi_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_divisi_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_divisi_v1_cluster_proto_goTypes = []any{
 	(TaskKind)(0),          // 0: divisi.v1.TaskKind
 	(*TaskID)(nil),         // 1: divisi.v1.TaskID
@@ -1407,36 +1519,37 @@ var file_divisi_v1_cluster_proto_goTypes = []any{
 	(*ShippedFile)(nil),    // 5: divisi.v1.ShippedFile
 	(*BlockLocation)(nil),  // 6: divisi.v1.BlockLocation
 	(*Locations)(nil),      // 7: divisi.v1.Locations
-	(*PartitionSizes)(nil), // 8: divisi.v1.PartitionSizes
-	(*TaskResult)(nil),     // 9: divisi.v1.TaskResult
-	(*TaskStats)(nil),      // 10: divisi.v1.TaskStats
-	(*TaskFailure)(nil),    // 11: divisi.v1.TaskFailure
-	(*TaskProgress)(nil),   // 12: divisi.v1.TaskProgress
-	nil,                    // 13: divisi.v1.TaskSpec.ExchangeVersionsEntry
-	nil,                    // 14: divisi.v1.JobSpec.EnvEntry
-	nil,                    // 15: divisi.v1.JobSpec.PreparedEntry
-	nil,                    // 16: divisi.v1.TaskResult.CountersEntry
+	(*Placement)(nil),      // 8: divisi.v1.Placement
+	(*PartitionSizes)(nil), // 9: divisi.v1.PartitionSizes
+	(*TaskResult)(nil),     // 10: divisi.v1.TaskResult
+	(*TaskStats)(nil),      // 11: divisi.v1.TaskStats
+	(*TaskFailure)(nil),    // 12: divisi.v1.TaskFailure
+	(*TaskProgress)(nil),   // 13: divisi.v1.TaskProgress
+	nil,                    // 14: divisi.v1.TaskSpec.ExchangeVersionsEntry
+	nil,                    // 15: divisi.v1.JobSpec.EnvEntry
+	nil,                    // 16: divisi.v1.JobSpec.PreparedEntry
+	nil,                    // 17: divisi.v1.TaskResult.CountersEntry
 }
 var file_divisi_v1_cluster_proto_depIdxs = []int32{
 	1,  // 0: divisi.v1.TaskSpec.id:type_name -> divisi.v1.TaskID
 	0,  // 1: divisi.v1.TaskSpec.kind:type_name -> divisi.v1.TaskKind
 	2,  // 2: divisi.v1.TaskSpec.split:type_name -> divisi.v1.Split
-	13, // 3: divisi.v1.TaskSpec.exchange_versions:type_name -> divisi.v1.TaskSpec.ExchangeVersionsEntry
-	14, // 4: divisi.v1.JobSpec.env:type_name -> divisi.v1.JobSpec.EnvEntry
+	14, // 3: divisi.v1.TaskSpec.exchange_versions:type_name -> divisi.v1.TaskSpec.ExchangeVersionsEntry
+	15, // 4: divisi.v1.JobSpec.env:type_name -> divisi.v1.JobSpec.EnvEntry
 	5,  // 5: divisi.v1.JobSpec.files:type_name -> divisi.v1.ShippedFile
-	15, // 6: divisi.v1.JobSpec.prepared:type_name -> divisi.v1.JobSpec.PreparedEntry
+	16, // 6: divisi.v1.JobSpec.prepared:type_name -> divisi.v1.JobSpec.PreparedEntry
 	1,  // 7: divisi.v1.BlockLocation.task:type_name -> divisi.v1.TaskID
 	6,  // 8: divisi.v1.Locations.blocks:type_name -> divisi.v1.BlockLocation
 	1,  // 9: divisi.v1.TaskResult.id:type_name -> divisi.v1.TaskID
 	0,  // 10: divisi.v1.TaskResult.kind:type_name -> divisi.v1.TaskKind
-	8,  // 11: divisi.v1.TaskResult.output:type_name -> divisi.v1.PartitionSizes
-	16, // 12: divisi.v1.TaskResult.counters:type_name -> divisi.v1.TaskResult.CountersEntry
-	10, // 13: divisi.v1.TaskResult.stats:type_name -> divisi.v1.TaskStats
+	9,  // 11: divisi.v1.TaskResult.output:type_name -> divisi.v1.PartitionSizes
+	17, // 12: divisi.v1.TaskResult.counters:type_name -> divisi.v1.TaskResult.CountersEntry
+	11, // 13: divisi.v1.TaskResult.stats:type_name -> divisi.v1.TaskStats
 	2,  // 14: divisi.v1.TaskResult.splits:type_name -> divisi.v1.Split
 	1,  // 15: divisi.v1.TaskFailure.id:type_name -> divisi.v1.TaskID
 	0,  // 16: divisi.v1.TaskFailure.task_kind:type_name -> divisi.v1.TaskKind
 	1,  // 17: divisi.v1.TaskFailure.lost_inputs:type_name -> divisi.v1.TaskID
-	10, // 18: divisi.v1.TaskFailure.stats:type_name -> divisi.v1.TaskStats
+	11, // 18: divisi.v1.TaskFailure.stats:type_name -> divisi.v1.TaskStats
 	1,  // 19: divisi.v1.TaskProgress.id:type_name -> divisi.v1.TaskID
 	20, // [20:20] is the sub-list for method output_type
 	20, // [20:20] is the sub-list for method input_type
@@ -1456,7 +1569,7 @@ func file_divisi_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_divisi_v1_cluster_proto_rawDesc), len(file_divisi_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -35,6 +35,7 @@ type FromWorker struct {
 	//	*FromWorker_JobGone
 	//	*FromWorker_Drained
 	//	*FromWorker_BlocksLost
+	//	*FromWorker_BlocksAdopted
 	Body          isFromWorker_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -147,6 +148,15 @@ func (x *FromWorker) GetBlocksLost() *BlocksLost {
 	return nil
 }
 
+func (x *FromWorker) GetBlocksAdopted() *BlocksAdopted {
+	if x != nil {
+		if x, ok := x.Body.(*FromWorker_BlocksAdopted); ok {
+			return x.BlocksAdopted
+		}
+	}
+	return nil
+}
+
 type isFromWorker_Body interface {
 	isFromWorker_Body()
 }
@@ -179,6 +189,10 @@ type FromWorker_BlocksLost struct {
 	BlocksLost *BlocksLost `protobuf:"bytes,8,opt,name=blocks_lost,json=blocksLost,proto3,oneof"`
 }
 
+type FromWorker_BlocksAdopted struct {
+	BlocksAdopted *BlocksAdopted `protobuf:"bytes,9,opt,name=blocks_adopted,json=blocksAdopted,proto3,oneof"`
+}
+
 func (*FromWorker_Register) isFromWorker_Body() {}
 
 func (*FromWorker_Heartbeat) isFromWorker_Body() {}
@@ -192,6 +206,8 @@ func (*FromWorker_JobGone) isFromWorker_Body() {}
 func (*FromWorker_Drained) isFromWorker_Body() {}
 
 func (*FromWorker_BlocksLost) isFromWorker_Body() {}
+
+func (*FromWorker_BlocksAdopted) isFromWorker_Body() {}
 
 type ToWorker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -208,6 +224,7 @@ type ToWorker struct {
 	//	*ToWorker_Drain
 	//	*ToWorker_Ack
 	//	*ToWorker_Probe
+	//	*ToWorker_AdoptBlocks
 	Body          isToWorker_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -347,6 +364,15 @@ func (x *ToWorker) GetProbe() *Probe {
 	return nil
 }
 
+func (x *ToWorker) GetAdoptBlocks() *AdoptBlocks {
+	if x != nil {
+		if x, ok := x.Body.(*ToWorker_AdoptBlocks); ok {
+			return x.AdoptBlocks
+		}
+	}
+	return nil
+}
+
 type isToWorker_Body interface {
 	isToWorker_Body()
 }
@@ -391,6 +417,10 @@ type ToWorker_Probe struct {
 	Probe *Probe `protobuf:"bytes,11,opt,name=probe,proto3,oneof"`
 }
 
+type ToWorker_AdoptBlocks struct {
+	AdoptBlocks *AdoptBlocks `protobuf:"bytes,12,opt,name=adopt_blocks,json=adoptBlocks,proto3,oneof"`
+}
+
 func (*ToWorker_Welcome) isToWorker_Body() {}
 
 func (*ToWorker_Launch) isToWorker_Body() {}
@@ -410,6 +440,8 @@ func (*ToWorker_Drain) isToWorker_Body() {}
 func (*ToWorker_Ack) isToWorker_Body() {}
 
 func (*ToWorker_Probe) isToWorker_Body() {}
+
+func (*ToWorker_AdoptBlocks) isToWorker_Body() {}
 
 type Register struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -737,8 +769,14 @@ type Heartbeat struct {
 	MemoryUsedBytes int64                  `protobuf:"varint,4,opt,name=memory_used_bytes,json=memoryUsedBytes,proto3" json:"memory_used_bytes,omitempty"`
 	DiskFreeBytes   int64                  `protobuf:"varint,5,opt,name=disk_free_bytes,json=diskFreeBytes,proto3" json:"disk_free_bytes,omitempty"`
 	DiskUsedBytes   int64                  `protobuf:"varint,6,opt,name=disk_used_bytes,json=diskUsedBytes,proto3" json:"disk_used_bytes,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Why it takes no tasks of stages now: the disk below its low-water mark. "": it does.
+	DiskLow string `protobuf:"bytes,7,opt,name=disk_low,json=diskLow,proto3" json:"disk_low,omitempty"`
+	// Jobs of which something is kept, now and then: EndJob answers for those that are
+	// not known or over.
+	Jobs          []string `protobuf:"bytes,8,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	Draining      bool     `protobuf:"varint,9,opt,name=draining,proto3" json:"draining,omitempty"` // it was told to by hand or signal: no more tasks to it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
@@ -811,6 +849,27 @@ func (x *Heartbeat) GetDiskUsedBytes() int64 {
 		return x.DiskUsedBytes
 	}
 	return 0
+}
+
+func (x *Heartbeat) GetDiskLow() string {
+	if x != nil {
+		return x.DiskLow
+	}
+	return ""
+}
+
+func (x *Heartbeat) GetJobs() []string {
+	if x != nil {
+		return x.Jobs
+	}
+	return nil
+}
+
+func (x *Heartbeat) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
 }
 
 // Ack answers what must not be sent again: a heartbeat, a result or a failure that the
@@ -1218,6 +1277,144 @@ func (x *BlocksLost) GetTasks() []*TaskID {
 	return nil
 }
 
+// AdoptBlocks asks a worker to copy outputs from one that goes.
+type AdoptBlocks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Tasks         []*TaskID              `protobuf:"bytes,2,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	Worker        string                 `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`   // that has them
+	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"` // of its exchange
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptBlocks) Reset() {
+	*x = AdoptBlocks{}
+	mi := &file_divisi_v1_control_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptBlocks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptBlocks) ProtoMessage() {}
+
+func (x *AdoptBlocks) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_control_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptBlocks.ProtoReflect.Descriptor instead.
+func (*AdoptBlocks) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AdoptBlocks) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *AdoptBlocks) GetTasks() []*TaskID {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *AdoptBlocks) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *AdoptBlocks) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+// BlocksAdopted answers: tasks lie here too now, failed could not be had.
+type BlocksAdopted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Tasks         []*TaskID              `protobuf:"bytes,2,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	Failed        []*TaskID              `protobuf:"bytes,3,rep,name=failed,proto3" json:"failed,omitempty"`
+	Why           string                 `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"` // the first of failed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlocksAdopted) Reset() {
+	*x = BlocksAdopted{}
+	mi := &file_divisi_v1_control_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlocksAdopted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlocksAdopted) ProtoMessage() {}
+
+func (x *BlocksAdopted) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_control_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlocksAdopted.ProtoReflect.Descriptor instead.
+func (*BlocksAdopted) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *BlocksAdopted) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *BlocksAdopted) GetTasks() []*TaskID {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *BlocksAdopted) GetFailed() []*TaskID {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+func (x *BlocksAdopted) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 type Drain struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	GraceMillis   int64                  `protobuf:"varint,1,opt,name=grace_millis,json=graceMillis,proto3" json:"grace_millis,omitempty"`
@@ -1227,7 +1424,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_divisi_v1_control_proto_msgTypes[14]
+	mi := &file_divisi_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1436,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[14]
+	mi := &file_divisi_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1449,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Drain) GetGraceMillis() int64 {
@@ -1270,7 +1467,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_divisi_v1_control_proto_msgTypes[15]
+	mi := &file_divisi_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1479,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[15]
+	mi := &file_divisi_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1492,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 type GetArtifactRequest struct {
@@ -1307,7 +1504,7 @@ type GetArtifactRequest struct {
 
 func (x *GetArtifactRequest) Reset() {
 	*x = GetArtifactRequest{}
-	mi := &file_divisi_v1_control_proto_msgTypes[16]
+	mi := &file_divisi_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1516,7 @@ func (x *GetArtifactRequest) String() string {
 func (*GetArtifactRequest) ProtoMessage() {}
 
 func (x *GetArtifactRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[16]
+	mi := &file_divisi_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1529,7 @@ func (x *GetArtifactRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetArtifactRequest.ProtoReflect.Descriptor instead.
 func (*GetArtifactRequest) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetArtifactRequest) GetSha256() string {
@@ -1351,7 +1548,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_divisi_v1_control_proto_msgTypes[17]
+	mi := &file_divisi_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1560,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[17]
+	mi := &file_divisi_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1573,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -1399,7 +1596,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_divisi_v1_control_proto_msgTypes[18]
+	mi := &file_divisi_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1608,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[18]
+	mi := &file_divisi_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1621,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FetchRequest) GetJob() string {
@@ -1475,7 +1672,7 @@ type FetchChunk struct {
 
 func (x *FetchChunk) Reset() {
 	*x = FetchChunk{}
-	mi := &file_divisi_v1_control_proto_msgTypes[19]
+	mi := &file_divisi_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1684,7 @@ func (x *FetchChunk) String() string {
 func (*FetchChunk) ProtoMessage() {}
 
 func (x *FetchChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[19]
+	mi := &file_divisi_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1697,7 @@ func (x *FetchChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchChunk.ProtoReflect.Descriptor instead.
 func (*FetchChunk) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FetchChunk) GetTask() int32 {
@@ -1531,6 +1728,110 @@ func (x *FetchChunk) GetData() []byte {
 	return nil
 }
 
+type CopyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          *TaskID                `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyRequest) Reset() {
+	*x = CopyRequest{}
+	mi := &file_divisi_v1_control_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyRequest) ProtoMessage() {}
+
+func (x *CopyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_control_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
+func (*CopyRequest) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *CopyRequest) GetTask() *TaskID {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+type CopyChunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         []byte                 `protobuf:"bytes,1,opt,name=index,proto3" json:"index,omitempty"` // all of it before any data
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	DataBytes     int64                  `protobuf:"varint,3,opt,name=data_bytes,json=dataBytes,proto3" json:"data_bytes,omitempty"` // first chunk: how many will come
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyChunk) Reset() {
+	*x = CopyChunk{}
+	mi := &file_divisi_v1_control_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyChunk) ProtoMessage() {}
+
+func (x *CopyChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_control_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyChunk.ProtoReflect.Descriptor instead.
+func (*CopyChunk) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *CopyChunk) GetIndex() []byte {
+	if x != nil {
+		return x.Index
+	}
+	return nil
+}
+
+func (x *CopyChunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *CopyChunk) GetDataBytes() int64 {
+	if x != nil {
+		return x.DataBytes
+	}
+	return 0
+}
+
 type ReadLogRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Task          *TaskID                `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`      // attempt < 0: the job's host log
@@ -1542,7 +1843,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_divisi_v1_control_proto_msgTypes[20]
+	mi := &file_divisi_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1855,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[20]
+	mi := &file_divisi_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1868,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReadLogRequest) GetTask() *TaskID {
@@ -1606,7 +1907,7 @@ type FromHost struct {
 
 func (x *FromHost) Reset() {
 	*x = FromHost{}
-	mi := &file_divisi_v1_control_proto_msgTypes[21]
+	mi := &file_divisi_v1_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1919,7 @@ func (x *FromHost) String() string {
 func (*FromHost) ProtoMessage() {}
 
 func (x *FromHost) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[21]
+	mi := &file_divisi_v1_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1932,7 @@ func (x *FromHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromHost.ProtoReflect.Descriptor instead.
 func (*FromHost) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *FromHost) GetBody() isFromHost_Body {
@@ -1719,7 +2020,7 @@ type HostReady struct {
 
 func (x *HostReady) Reset() {
 	*x = HostReady{}
-	mi := &file_divisi_v1_control_proto_msgTypes[22]
+	mi := &file_divisi_v1_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +2032,7 @@ func (x *HostReady) String() string {
 func (*HostReady) ProtoMessage() {}
 
 func (x *HostReady) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[22]
+	mi := &file_divisi_v1_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +2045,7 @@ func (x *HostReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostReady.ProtoReflect.Descriptor instead.
 func (*HostReady) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *HostReady) GetProtocol() int32 {
@@ -1800,7 +2101,7 @@ type HostProgress struct {
 
 func (x *HostProgress) Reset() {
 	*x = HostProgress{}
-	mi := &file_divisi_v1_control_proto_msgTypes[23]
+	mi := &file_divisi_v1_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2113,7 @@ func (x *HostProgress) String() string {
 func (*HostProgress) ProtoMessage() {}
 
 func (x *HostProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[23]
+	mi := &file_divisi_v1_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2126,7 @@ func (x *HostProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostProgress.ProtoReflect.Descriptor instead.
 func (*HostProgress) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{23}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *HostProgress) GetTasks() []*TaskProgress {
@@ -1866,7 +2167,7 @@ type ToHost struct {
 
 func (x *ToHost) Reset() {
 	*x = ToHost{}
-	mi := &file_divisi_v1_control_proto_msgTypes[24]
+	mi := &file_divisi_v1_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +2179,7 @@ func (x *ToHost) String() string {
 func (*ToHost) ProtoMessage() {}
 
 func (x *ToHost) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[24]
+	mi := &file_divisi_v1_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +2192,7 @@ func (x *ToHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToHost.ProtoReflect.Descriptor instead.
 func (*ToHost) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{24}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ToHost) GetBody() isToHost_Body {
@@ -2006,13 +2307,14 @@ type HostInit struct {
 	MemoryBytes     int64                  `protobuf:"varint,7,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
 	ExchangeAddress string                 `protobuf:"bytes,8,opt,name=exchange_address,json=exchangeAddress,proto3" json:"exchange_address,omitempty"` // of the own worker: its blocks are read as files
 	Machine         string                 `protobuf:"bytes,9,opt,name=machine,proto3" json:"machine,omitempty"`                                        // as registered
+	LowWaterBytes   int64                  `protobuf:"varint,10,opt,name=low_water_bytes,json=lowWaterBytes,proto3" json:"low_water_bytes,omitempty"`   // room that must stay free in every folder
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *HostInit) Reset() {
 	*x = HostInit{}
-	mi := &file_divisi_v1_control_proto_msgTypes[25]
+	mi := &file_divisi_v1_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2024,7 +2326,7 @@ func (x *HostInit) String() string {
 func (*HostInit) ProtoMessage() {}
 
 func (x *HostInit) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[25]
+	mi := &file_divisi_v1_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2037,7 +2339,7 @@ func (x *HostInit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostInit.ProtoReflect.Descriptor instead.
 func (*HostInit) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{25}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *HostInit) GetJob() *JobSpec {
@@ -2103,6 +2405,13 @@ func (x *HostInit) GetMachine() string {
 	return ""
 }
 
+func (x *HostInit) GetLowWaterBytes() int64 {
+	if x != nil {
+		return x.LowWaterBytes
+	}
+	return 0
+}
+
 type HostStop struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Why           string                 `protobuf:"bytes,1,opt,name=why,proto3" json:"why,omitempty"`
@@ -2112,7 +2421,7 @@ type HostStop struct {
 
 func (x *HostStop) Reset() {
 	*x = HostStop{}
-	mi := &file_divisi_v1_control_proto_msgTypes[26]
+	mi := &file_divisi_v1_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2433,7 @@ func (x *HostStop) String() string {
 func (*HostStop) ProtoMessage() {}
 
 func (x *HostStop) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[26]
+	mi := &file_divisi_v1_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2446,7 @@ func (x *HostStop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostStop.ProtoReflect.Descriptor instead.
 func (*HostStop) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{26}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *HostStop) GetWhy() string {
@@ -2151,7 +2460,7 @@ var File_divisi_v1_control_proto protoreflect.FileDescriptor
 
 const file_divisi_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x17divisi/v1/control.proto\x12\tdivisi.v1\x1a\x17divisi/v1/cluster.proto\"\x93\x03\n" +
+	"\x17divisi/v1/control.proto\x12\tdivisi.v1\x1a\x17divisi/v1/cluster.proto\"\xd6\x03\n" +
 	"\n" +
 	"FromWorker\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x121\n" +
@@ -2162,8 +2471,9 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\bjob_gone\x18\x06 \x01(\v2\x12.divisi.v1.JobGoneH\x00R\ajobGone\x12.\n" +
 	"\adrained\x18\a \x01(\v2\x12.divisi.v1.DrainedH\x00R\adrained\x128\n" +
 	"\vblocks_lost\x18\b \x01(\v2\x15.divisi.v1.BlocksLostH\x00R\n" +
-	"blocksLostB\x06\n" +
-	"\x04body\"\xfa\x03\n" +
+	"blocksLost\x12A\n" +
+	"\x0eblocks_adopted\x18\t \x01(\v2\x18.divisi.v1.BlocksAdoptedH\x00R\rblocksAdoptedB\x06\n" +
+	"\x04body\"\xb7\x04\n" +
 	"\bToWorker\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12.\n" +
 	"\awelcome\x18\x02 \x01(\v2\x12.divisi.v1.WelcomeH\x00R\awelcome\x12+\n" +
@@ -2178,7 +2488,8 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x05drain\x18\t \x01(\v2\x10.divisi.v1.DrainH\x00R\x05drain\x12\"\n" +
 	"\x03ack\x18\n" +
 	" \x01(\v2\x0e.divisi.v1.AckH\x00R\x03ack\x12(\n" +
-	"\x05probe\x18\v \x01(\v2\x10.divisi.v1.ProbeH\x00R\x05probeB\x06\n" +
+	"\x05probe\x18\v \x01(\v2\x10.divisi.v1.ProbeH\x00R\x05probe\x12;\n" +
+	"\fadopt_blocks\x18\f \x01(\v2\x16.divisi.v1.AdoptBlocksH\x00R\vadoptBlocksB\x06\n" +
 	"\x04body\"\xe8\x04\n" +
 	"\bRegister\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\x05R\bprotocol\x12\x18\n" +
@@ -2211,7 +2522,7 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x10heartbeat_millis\x18\x03 \x01(\x03R\x0fheartbeatMillis\x12!\n" +
 	"\flease_millis\x18\x04 \x01(\x03R\vleaseMillis\x12\x1f\n" +
 	"\vforget_jobs\x18\x05 \x03(\tR\n" +
-	"forgetJobs\"\xf1\x01\n" +
+	"forgetJobs\"\xbc\x02\n" +
 	"\tHeartbeat\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12-\n" +
 	"\x05tasks\x18\x02 \x03(\v2\x17.divisi.v1.TaskProgressR\x05tasks\x12\x1d\n" +
@@ -2219,7 +2530,10 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"free_slots\x18\x03 \x01(\x05R\tfreeSlots\x12*\n" +
 	"\x11memory_used_bytes\x18\x04 \x01(\x03R\x0fmemoryUsedBytes\x12&\n" +
 	"\x0fdisk_free_bytes\x18\x05 \x01(\x03R\rdiskFreeBytes\x12&\n" +
-	"\x0fdisk_used_bytes\x18\x06 \x01(\x03R\rdiskUsedBytes\"^\n" +
+	"\x0fdisk_used_bytes\x18\x06 \x01(\x03R\rdiskUsedBytes\x12\x19\n" +
+	"\bdisk_low\x18\a \x01(\tR\adiskLow\x12\x12\n" +
+	"\x04jobs\x18\b \x03(\tR\x04jobs\x12\x1a\n" +
+	"\bdraining\x18\t \x01(\bR\bdraining\"^\n" +
 	"\x03Ack\x12\x1c\n" +
 	"\theartbeat\x18\x01 \x01(\x04R\theartbeat\x12%\n" +
 	"\x04task\x18\x02 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x12\n" +
@@ -2248,7 +2562,17 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"hosts_only\x18\x02 \x01(\bR\thostsOnly\"5\n" +
 	"\n" +
 	"BlocksLost\x12'\n" +
-	"\x05tasks\x18\x01 \x03(\v2\x11.divisi.v1.TaskIDR\x05tasks\"*\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x11.divisi.v1.TaskIDR\x05tasks\"z\n" +
+	"\vAdoptBlocks\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12'\n" +
+	"\x05tasks\x18\x02 \x03(\v2\x11.divisi.v1.TaskIDR\x05tasks\x12\x16\n" +
+	"\x06worker\x18\x03 \x01(\tR\x06worker\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\"\x87\x01\n" +
+	"\rBlocksAdopted\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12'\n" +
+	"\x05tasks\x18\x02 \x03(\v2\x11.divisi.v1.TaskIDR\x05tasks\x12)\n" +
+	"\x06failed\x18\x03 \x03(\v2\x11.divisi.v1.TaskIDR\x06failed\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\"*\n" +
 	"\x05Drain\x12!\n" +
 	"\fgrace_millis\x18\x01 \x01(\x03R\vgraceMillis\"\t\n" +
 	"\aDrained\",\n" +
@@ -2267,7 +2591,14 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\x05R\x04task\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x12\n" +
 	"\x04lost\x18\x03 \x01(\tR\x04lost\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"g\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\"4\n" +
+	"\vCopyRequest\x12%\n" +
+	"\x04task\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\"T\n" +
+	"\tCopyChunk\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\fR\x05index\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x1d\n" +
+	"\n" +
+	"data_bytes\x18\x03 \x01(\x03R\tdataBytes\"g\n" +
 	"\x0eReadLogRequest\x12%\n" +
 	"\x04task\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x16\n" +
@@ -2297,7 +2628,7 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"job_update\x18\x05 \x01(\v2\x14.divisi.v1.JobUpdateH\x00R\tjobUpdate\x12)\n" +
 	"\x04stop\x18\x06 \x01(\v2\x13.divisi.v1.HostStopH\x00R\x04stopB\x06\n" +
-	"\x04body\"\x90\x02\n" +
+	"\x04body\"\xb8\x02\n" +
 	"\bHostInit\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.divisi.v1.JobSpecR\x03job\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x12\n" +
@@ -2307,14 +2638,17 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x05slots\x18\x06 \x01(\x05R\x05slots\x12!\n" +
 	"\fmemory_bytes\x18\a \x01(\x03R\vmemoryBytes\x12)\n" +
 	"\x10exchange_address\x18\b \x01(\tR\x0fexchangeAddress\x12\x18\n" +
-	"\amachine\x18\t \x01(\tR\amachine\"\x1c\n" +
+	"\amachine\x18\t \x01(\tR\amachine\x12&\n" +
+	"\x0flow_water_bytes\x18\n" +
+	" \x01(\x03R\rlowWaterBytes\"\x1c\n" +
 	"\bHostStop\x12\x10\n" +
 	"\x03why\x18\x01 \x01(\tR\x03why2\x85\x01\n" +
 	"\aControl\x128\n" +
 	"\x06Attach\x12\x15.divisi.v1.FromWorker\x1a\x13.divisi.v1.ToWorker(\x010\x01\x12@\n" +
-	"\vGetArtifact\x12\x1d.divisi.v1.GetArtifactRequest\x1a\x10.divisi.v1.Chunk0\x012\x7f\n" +
+	"\vGetArtifact\x12\x1d.divisi.v1.GetArtifactRequest\x1a\x10.divisi.v1.Chunk0\x012\xb7\x01\n" +
 	"\bExchange\x129\n" +
-	"\x05Fetch\x12\x17.divisi.v1.FetchRequest\x1a\x15.divisi.v1.FetchChunk0\x01\x128\n" +
+	"\x05Fetch\x12\x17.divisi.v1.FetchRequest\x1a\x15.divisi.v1.FetchChunk0\x01\x126\n" +
+	"\x04Copy\x12\x16.divisi.v1.CopyRequest\x1a\x14.divisi.v1.CopyChunk0\x01\x128\n" +
 	"\aReadLog\x12\x19.divisi.v1.ReadLogRequest\x1a\x10.divisi.v1.Chunk0\x012<\n" +
 	"\x04Host\x124\n" +
 	"\x06Attach\x12\x13.divisi.v1.FromHost\x1a\x11.divisi.v1.ToHost(\x010\x01B.Z,github.com/divisi-data/divisi/proto/divisipbb\x06proto3"
@@ -2331,7 +2665,7 @@ func file_divisi_v1_control_proto_rawDescGZIP() []byte {
 	return file_divisi_v1_control_proto_rawDescData
 }
 
-var file_divisi_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_divisi_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_divisi_v1_control_proto_goTypes = []any{
 	(*FromWorker)(nil),         // 0: divisi.v1.FromWorker
 	(*ToWorker)(nil),           // 1: divisi.v1.ToWorker
@@ -2347,86 +2681,98 @@ var file_divisi_v1_control_proto_goTypes = []any{
 	(*EndJob)(nil),             // 11: divisi.v1.EndJob
 	(*JobGone)(nil),            // 12: divisi.v1.JobGone
 	(*BlocksLost)(nil),         // 13: divisi.v1.BlocksLost
-	(*Drain)(nil),              // 14: divisi.v1.Drain
-	(*Drained)(nil),            // 15: divisi.v1.Drained
-	(*GetArtifactRequest)(nil), // 16: divisi.v1.GetArtifactRequest
-	(*Chunk)(nil),              // 17: divisi.v1.Chunk
-	(*FetchRequest)(nil),       // 18: divisi.v1.FetchRequest
-	(*FetchChunk)(nil),         // 19: divisi.v1.FetchChunk
-	(*ReadLogRequest)(nil),     // 20: divisi.v1.ReadLogRequest
-	(*FromHost)(nil),           // 21: divisi.v1.FromHost
-	(*HostReady)(nil),          // 22: divisi.v1.HostReady
-	(*HostProgress)(nil),       // 23: divisi.v1.HostProgress
-	(*ToHost)(nil),             // 24: divisi.v1.ToHost
-	(*HostInit)(nil),           // 25: divisi.v1.HostInit
-	(*HostStop)(nil),           // 26: divisi.v1.HostStop
-	nil,                        // 27: divisi.v1.JobUpdate.PreparedEntry
-	(*TaskResult)(nil),         // 28: divisi.v1.TaskResult
-	(*TaskFailure)(nil),        // 29: divisi.v1.TaskFailure
-	(*JobSpec)(nil),            // 30: divisi.v1.JobSpec
-	(*Locations)(nil),          // 31: divisi.v1.Locations
-	(*TaskID)(nil),             // 32: divisi.v1.TaskID
-	(*TaskProgress)(nil),       // 33: divisi.v1.TaskProgress
-	(*TaskSpec)(nil),           // 34: divisi.v1.TaskSpec
+	(*AdoptBlocks)(nil),        // 14: divisi.v1.AdoptBlocks
+	(*BlocksAdopted)(nil),      // 15: divisi.v1.BlocksAdopted
+	(*Drain)(nil),              // 16: divisi.v1.Drain
+	(*Drained)(nil),            // 17: divisi.v1.Drained
+	(*GetArtifactRequest)(nil), // 18: divisi.v1.GetArtifactRequest
+	(*Chunk)(nil),              // 19: divisi.v1.Chunk
+	(*FetchRequest)(nil),       // 20: divisi.v1.FetchRequest
+	(*FetchChunk)(nil),         // 21: divisi.v1.FetchChunk
+	(*CopyRequest)(nil),        // 22: divisi.v1.CopyRequest
+	(*CopyChunk)(nil),          // 23: divisi.v1.CopyChunk
+	(*ReadLogRequest)(nil),     // 24: divisi.v1.ReadLogRequest
+	(*FromHost)(nil),           // 25: divisi.v1.FromHost
+	(*HostReady)(nil),          // 26: divisi.v1.HostReady
+	(*HostProgress)(nil),       // 27: divisi.v1.HostProgress
+	(*ToHost)(nil),             // 28: divisi.v1.ToHost
+	(*HostInit)(nil),           // 29: divisi.v1.HostInit
+	(*HostStop)(nil),           // 30: divisi.v1.HostStop
+	nil,                        // 31: divisi.v1.JobUpdate.PreparedEntry
+	(*TaskResult)(nil),         // 32: divisi.v1.TaskResult
+	(*TaskFailure)(nil),        // 33: divisi.v1.TaskFailure
+	(*JobSpec)(nil),            // 34: divisi.v1.JobSpec
+	(*Locations)(nil),          // 35: divisi.v1.Locations
+	(*TaskID)(nil),             // 36: divisi.v1.TaskID
+	(*TaskProgress)(nil),       // 37: divisi.v1.TaskProgress
+	(*TaskSpec)(nil),           // 38: divisi.v1.TaskSpec
 }
 var file_divisi_v1_control_proto_depIdxs = []int32{
 	2,  // 0: divisi.v1.FromWorker.register:type_name -> divisi.v1.Register
 	5,  // 1: divisi.v1.FromWorker.heartbeat:type_name -> divisi.v1.Heartbeat
-	28, // 2: divisi.v1.FromWorker.result:type_name -> divisi.v1.TaskResult
-	29, // 3: divisi.v1.FromWorker.failure:type_name -> divisi.v1.TaskFailure
+	32, // 2: divisi.v1.FromWorker.result:type_name -> divisi.v1.TaskResult
+	33, // 3: divisi.v1.FromWorker.failure:type_name -> divisi.v1.TaskFailure
 	12, // 4: divisi.v1.FromWorker.job_gone:type_name -> divisi.v1.JobGone
-	15, // 5: divisi.v1.FromWorker.drained:type_name -> divisi.v1.Drained
+	17, // 5: divisi.v1.FromWorker.drained:type_name -> divisi.v1.Drained
 	13, // 6: divisi.v1.FromWorker.blocks_lost:type_name -> divisi.v1.BlocksLost
-	4,  // 7: divisi.v1.ToWorker.welcome:type_name -> divisi.v1.Welcome
-	8,  // 8: divisi.v1.ToWorker.launch:type_name -> divisi.v1.Launch
-	9,  // 9: divisi.v1.ToWorker.cancel_task:type_name -> divisi.v1.CancelTask
-	30, // 10: divisi.v1.ToWorker.job:type_name -> divisi.v1.JobSpec
-	10, // 11: divisi.v1.ToWorker.job_update:type_name -> divisi.v1.JobUpdate
-	31, // 12: divisi.v1.ToWorker.locations:type_name -> divisi.v1.Locations
-	11, // 13: divisi.v1.ToWorker.end_job:type_name -> divisi.v1.EndJob
-	14, // 14: divisi.v1.ToWorker.drain:type_name -> divisi.v1.Drain
-	6,  // 15: divisi.v1.ToWorker.ack:type_name -> divisi.v1.Ack
-	7,  // 16: divisi.v1.ToWorker.probe:type_name -> divisi.v1.Probe
-	32, // 17: divisi.v1.Register.running:type_name -> divisi.v1.TaskID
-	3,  // 18: divisi.v1.Register.held:type_name -> divisi.v1.HeldOutput
-	28, // 19: divisi.v1.Register.unacked_results:type_name -> divisi.v1.TaskResult
-	29, // 20: divisi.v1.Register.unacked_failures:type_name -> divisi.v1.TaskFailure
-	32, // 21: divisi.v1.HeldOutput.tasks:type_name -> divisi.v1.TaskID
-	33, // 22: divisi.v1.Heartbeat.tasks:type_name -> divisi.v1.TaskProgress
-	32, // 23: divisi.v1.Ack.task:type_name -> divisi.v1.TaskID
-	34, // 24: divisi.v1.Launch.task:type_name -> divisi.v1.TaskSpec
-	32, // 25: divisi.v1.CancelTask.id:type_name -> divisi.v1.TaskID
-	27, // 26: divisi.v1.JobUpdate.prepared:type_name -> divisi.v1.JobUpdate.PreparedEntry
-	32, // 27: divisi.v1.BlocksLost.tasks:type_name -> divisi.v1.TaskID
-	32, // 28: divisi.v1.FetchRequest.tasks:type_name -> divisi.v1.TaskID
-	32, // 29: divisi.v1.ReadLogRequest.task:type_name -> divisi.v1.TaskID
-	22, // 30: divisi.v1.FromHost.ready:type_name -> divisi.v1.HostReady
-	28, // 31: divisi.v1.FromHost.result:type_name -> divisi.v1.TaskResult
-	29, // 32: divisi.v1.FromHost.failure:type_name -> divisi.v1.TaskFailure
-	23, // 33: divisi.v1.FromHost.progress:type_name -> divisi.v1.HostProgress
-	33, // 34: divisi.v1.HostProgress.tasks:type_name -> divisi.v1.TaskProgress
-	25, // 35: divisi.v1.ToHost.init:type_name -> divisi.v1.HostInit
-	34, // 36: divisi.v1.ToHost.run:type_name -> divisi.v1.TaskSpec
-	9,  // 37: divisi.v1.ToHost.cancel:type_name -> divisi.v1.CancelTask
-	31, // 38: divisi.v1.ToHost.locations:type_name -> divisi.v1.Locations
-	10, // 39: divisi.v1.ToHost.job_update:type_name -> divisi.v1.JobUpdate
-	26, // 40: divisi.v1.ToHost.stop:type_name -> divisi.v1.HostStop
-	30, // 41: divisi.v1.HostInit.job:type_name -> divisi.v1.JobSpec
-	0,  // 42: divisi.v1.Control.Attach:input_type -> divisi.v1.FromWorker
-	16, // 43: divisi.v1.Control.GetArtifact:input_type -> divisi.v1.GetArtifactRequest
-	18, // 44: divisi.v1.Exchange.Fetch:input_type -> divisi.v1.FetchRequest
-	20, // 45: divisi.v1.Exchange.ReadLog:input_type -> divisi.v1.ReadLogRequest
-	21, // 46: divisi.v1.Host.Attach:input_type -> divisi.v1.FromHost
-	1,  // 47: divisi.v1.Control.Attach:output_type -> divisi.v1.ToWorker
-	17, // 48: divisi.v1.Control.GetArtifact:output_type -> divisi.v1.Chunk
-	19, // 49: divisi.v1.Exchange.Fetch:output_type -> divisi.v1.FetchChunk
-	17, // 50: divisi.v1.Exchange.ReadLog:output_type -> divisi.v1.Chunk
-	24, // 51: divisi.v1.Host.Attach:output_type -> divisi.v1.ToHost
-	47, // [47:52] is the sub-list for method output_type
-	42, // [42:47] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	15, // 7: divisi.v1.FromWorker.blocks_adopted:type_name -> divisi.v1.BlocksAdopted
+	4,  // 8: divisi.v1.ToWorker.welcome:type_name -> divisi.v1.Welcome
+	8,  // 9: divisi.v1.ToWorker.launch:type_name -> divisi.v1.Launch
+	9,  // 10: divisi.v1.ToWorker.cancel_task:type_name -> divisi.v1.CancelTask
+	34, // 11: divisi.v1.ToWorker.job:type_name -> divisi.v1.JobSpec
+	10, // 12: divisi.v1.ToWorker.job_update:type_name -> divisi.v1.JobUpdate
+	35, // 13: divisi.v1.ToWorker.locations:type_name -> divisi.v1.Locations
+	11, // 14: divisi.v1.ToWorker.end_job:type_name -> divisi.v1.EndJob
+	16, // 15: divisi.v1.ToWorker.drain:type_name -> divisi.v1.Drain
+	6,  // 16: divisi.v1.ToWorker.ack:type_name -> divisi.v1.Ack
+	7,  // 17: divisi.v1.ToWorker.probe:type_name -> divisi.v1.Probe
+	14, // 18: divisi.v1.ToWorker.adopt_blocks:type_name -> divisi.v1.AdoptBlocks
+	36, // 19: divisi.v1.Register.running:type_name -> divisi.v1.TaskID
+	3,  // 20: divisi.v1.Register.held:type_name -> divisi.v1.HeldOutput
+	32, // 21: divisi.v1.Register.unacked_results:type_name -> divisi.v1.TaskResult
+	33, // 22: divisi.v1.Register.unacked_failures:type_name -> divisi.v1.TaskFailure
+	36, // 23: divisi.v1.HeldOutput.tasks:type_name -> divisi.v1.TaskID
+	37, // 24: divisi.v1.Heartbeat.tasks:type_name -> divisi.v1.TaskProgress
+	36, // 25: divisi.v1.Ack.task:type_name -> divisi.v1.TaskID
+	38, // 26: divisi.v1.Launch.task:type_name -> divisi.v1.TaskSpec
+	36, // 27: divisi.v1.CancelTask.id:type_name -> divisi.v1.TaskID
+	31, // 28: divisi.v1.JobUpdate.prepared:type_name -> divisi.v1.JobUpdate.PreparedEntry
+	36, // 29: divisi.v1.BlocksLost.tasks:type_name -> divisi.v1.TaskID
+	36, // 30: divisi.v1.AdoptBlocks.tasks:type_name -> divisi.v1.TaskID
+	36, // 31: divisi.v1.BlocksAdopted.tasks:type_name -> divisi.v1.TaskID
+	36, // 32: divisi.v1.BlocksAdopted.failed:type_name -> divisi.v1.TaskID
+	36, // 33: divisi.v1.FetchRequest.tasks:type_name -> divisi.v1.TaskID
+	36, // 34: divisi.v1.CopyRequest.task:type_name -> divisi.v1.TaskID
+	36, // 35: divisi.v1.ReadLogRequest.task:type_name -> divisi.v1.TaskID
+	26, // 36: divisi.v1.FromHost.ready:type_name -> divisi.v1.HostReady
+	32, // 37: divisi.v1.FromHost.result:type_name -> divisi.v1.TaskResult
+	33, // 38: divisi.v1.FromHost.failure:type_name -> divisi.v1.TaskFailure
+	27, // 39: divisi.v1.FromHost.progress:type_name -> divisi.v1.HostProgress
+	37, // 40: divisi.v1.HostProgress.tasks:type_name -> divisi.v1.TaskProgress
+	29, // 41: divisi.v1.ToHost.init:type_name -> divisi.v1.HostInit
+	38, // 42: divisi.v1.ToHost.run:type_name -> divisi.v1.TaskSpec
+	9,  // 43: divisi.v1.ToHost.cancel:type_name -> divisi.v1.CancelTask
+	35, // 44: divisi.v1.ToHost.locations:type_name -> divisi.v1.Locations
+	10, // 45: divisi.v1.ToHost.job_update:type_name -> divisi.v1.JobUpdate
+	30, // 46: divisi.v1.ToHost.stop:type_name -> divisi.v1.HostStop
+	34, // 47: divisi.v1.HostInit.job:type_name -> divisi.v1.JobSpec
+	0,  // 48: divisi.v1.Control.Attach:input_type -> divisi.v1.FromWorker
+	18, // 49: divisi.v1.Control.GetArtifact:input_type -> divisi.v1.GetArtifactRequest
+	20, // 50: divisi.v1.Exchange.Fetch:input_type -> divisi.v1.FetchRequest
+	22, // 51: divisi.v1.Exchange.Copy:input_type -> divisi.v1.CopyRequest
+	24, // 52: divisi.v1.Exchange.ReadLog:input_type -> divisi.v1.ReadLogRequest
+	25, // 53: divisi.v1.Host.Attach:input_type -> divisi.v1.FromHost
+	1,  // 54: divisi.v1.Control.Attach:output_type -> divisi.v1.ToWorker
+	19, // 55: divisi.v1.Control.GetArtifact:output_type -> divisi.v1.Chunk
+	21, // 56: divisi.v1.Exchange.Fetch:output_type -> divisi.v1.FetchChunk
+	23, // 57: divisi.v1.Exchange.Copy:output_type -> divisi.v1.CopyChunk
+	19, // 58: divisi.v1.Exchange.ReadLog:output_type -> divisi.v1.Chunk
+	28, // 59: divisi.v1.Host.Attach:output_type -> divisi.v1.ToHost
+	54, // [54:60] is the sub-list for method output_type
+	48, // [48:54] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_divisi_v1_control_proto_init() }
@@ -2443,6 +2789,7 @@ func file_divisi_v1_control_proto_init() {
 		(*FromWorker_JobGone)(nil),
 		(*FromWorker_Drained)(nil),
 		(*FromWorker_BlocksLost)(nil),
+		(*FromWorker_BlocksAdopted)(nil),
 	}
 	file_divisi_v1_control_proto_msgTypes[1].OneofWrappers = []any{
 		(*ToWorker_Welcome)(nil),
@@ -2455,14 +2802,15 @@ func file_divisi_v1_control_proto_init() {
 		(*ToWorker_Drain)(nil),
 		(*ToWorker_Ack)(nil),
 		(*ToWorker_Probe)(nil),
+		(*ToWorker_AdoptBlocks)(nil),
 	}
-	file_divisi_v1_control_proto_msgTypes[21].OneofWrappers = []any{
+	file_divisi_v1_control_proto_msgTypes[25].OneofWrappers = []any{
 		(*FromHost_Ready)(nil),
 		(*FromHost_Result)(nil),
 		(*FromHost_Failure)(nil),
 		(*FromHost_Progress)(nil),
 	}
-	file_divisi_v1_control_proto_msgTypes[24].OneofWrappers = []any{
+	file_divisi_v1_control_proto_msgTypes[28].OneofWrappers = []any{
 		(*ToHost_Init)(nil),
 		(*ToHost_Run)(nil),
 		(*ToHost_Cancel)(nil),
@@ -2476,7 +2824,7 @@ func file_divisi_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_divisi_v1_control_proto_rawDesc), len(file_divisi_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

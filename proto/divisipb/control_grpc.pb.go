@@ -171,6 +171,7 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	Exchange_Fetch_FullMethodName   = "/divisi.v1.Exchange/Fetch"
+	Exchange_Copy_FullMethodName    = "/divisi.v1.Exchange/Copy"
 	Exchange_ReadLog_FullMethodName = "/divisi.v1.Exchange/ReadLog"
 )
 
@@ -183,6 +184,8 @@ type ExchangeClient interface {
 	// Fetch streams the stored bytes of a range of partitions of several producers, each
 	// producer beginning with a FetchHeader.
 	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchChunk], error)
+	// Copy streams an attempt's whole output, index and data, as the files are.
+	Copy(ctx context.Context, in *CopyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CopyChunk], error)
 	// ReadLog streams an attempt's log, or its host's.
 	ReadLog(ctx context.Context, in *ReadLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
 }
@@ -214,9 +217,28 @@ func (c *exchangeClient) Fetch(ctx context.Context, in *FetchRequest, opts ...gr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Exchange_FetchClient = grpc.ServerStreamingClient[FetchChunk]
 
+func (c *exchangeClient) Copy(ctx context.Context, in *CopyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CopyChunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Exchange_ServiceDesc.Streams[1], Exchange_Copy_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CopyRequest, CopyChunk]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Exchange_CopyClient = grpc.ServerStreamingClient[CopyChunk]
+
 func (c *exchangeClient) ReadLog(ctx context.Context, in *ReadLogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Exchange_ServiceDesc.Streams[1], Exchange_ReadLog_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Exchange_ServiceDesc.Streams[2], Exchange_ReadLog_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -242,6 +264,8 @@ type ExchangeServer interface {
 	// Fetch streams the stored bytes of a range of partitions of several producers, each
 	// producer beginning with a FetchHeader.
 	Fetch(*FetchRequest, grpc.ServerStreamingServer[FetchChunk]) error
+	// Copy streams an attempt's whole output, index and data, as the files are.
+	Copy(*CopyRequest, grpc.ServerStreamingServer[CopyChunk]) error
 	// ReadLog streams an attempt's log, or its host's.
 	ReadLog(*ReadLogRequest, grpc.ServerStreamingServer[Chunk]) error
 	mustEmbedUnimplementedExchangeServer()
@@ -256,6 +280,9 @@ type UnimplementedExchangeServer struct{}
 
 func (UnimplementedExchangeServer) Fetch(*FetchRequest, grpc.ServerStreamingServer[FetchChunk]) error {
 	return status.Error(codes.Unimplemented, "method Fetch not implemented")
+}
+func (UnimplementedExchangeServer) Copy(*CopyRequest, grpc.ServerStreamingServer[CopyChunk]) error {
+	return status.Error(codes.Unimplemented, "method Copy not implemented")
 }
 func (UnimplementedExchangeServer) ReadLog(*ReadLogRequest, grpc.ServerStreamingServer[Chunk]) error {
 	return status.Error(codes.Unimplemented, "method ReadLog not implemented")
@@ -292,6 +319,17 @@ func _Exchange_Fetch_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Exchange_FetchServer = grpc.ServerStreamingServer[FetchChunk]
 
+func _Exchange_Copy_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CopyRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ExchangeServer).Copy(m, &grpc.GenericServerStream[CopyRequest, CopyChunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Exchange_CopyServer = grpc.ServerStreamingServer[CopyChunk]
+
 func _Exchange_ReadLog_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(ReadLogRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -314,6 +352,11 @@ var Exchange_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Fetch",
 			Handler:       _Exchange_Fetch_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Copy",
+			Handler:       _Exchange_Copy_Handler,
 			ServerStreams: true,
 		},
 		{

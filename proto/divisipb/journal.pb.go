@@ -51,6 +51,8 @@ type JournalRecord struct {
 	//	*JournalRecord_SinkCleaned
 	//	*JournalRecord_JobCleaned
 	//	*JournalRecord_JobArchived
+	//	*JournalRecord_TaskSlow
+	//	*JournalRecord_OutputMoved
 	Body          isJournalRecord_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -267,6 +269,24 @@ func (x *JournalRecord) GetJobArchived() *JobArchived {
 	return nil
 }
 
+func (x *JournalRecord) GetTaskSlow() *TaskSlow {
+	if x != nil {
+		if x, ok := x.Body.(*JournalRecord_TaskSlow); ok {
+			return x.TaskSlow
+		}
+	}
+	return nil
+}
+
+func (x *JournalRecord) GetOutputMoved() *OutputMoved {
+	if x != nil {
+		if x, ok := x.Body.(*JournalRecord_OutputMoved); ok {
+			return x.OutputMoved
+		}
+	}
+	return nil
+}
+
 type isJournalRecord_Body interface {
 	isJournalRecord_Body()
 }
@@ -339,6 +359,14 @@ type JournalRecord_JobArchived struct {
 	JobArchived *JobArchived `protobuf:"bytes,33,opt,name=job_archived,json=jobArchived,proto3,oneof"`
 }
 
+type JournalRecord_TaskSlow struct {
+	TaskSlow *TaskSlow `protobuf:"bytes,34,opt,name=task_slow,json=taskSlow,proto3,oneof"`
+}
+
+type JournalRecord_OutputMoved struct {
+	OutputMoved *OutputMoved `protobuf:"bytes,35,opt,name=output_moved,json=outputMoved,proto3,oneof"`
+}
+
 func (*JournalRecord_EpochBegan) isJournalRecord_Body() {}
 
 func (*JournalRecord_WorkerJoined) isJournalRecord_Body() {}
@@ -372,6 +400,10 @@ func (*JournalRecord_SinkCleaned) isJournalRecord_Body() {}
 func (*JournalRecord_JobCleaned) isJournalRecord_Body() {}
 
 func (*JournalRecord_JobArchived) isJournalRecord_Body() {}
+
+func (*JournalRecord_TaskSlow) isJournalRecord_Body() {}
+
+func (*JournalRecord_OutputMoved) isJournalRecord_Body() {}
 
 // EpochBegan is the first record of every coordinator's life.
 type EpochBegan struct {
@@ -869,6 +901,7 @@ type TaskWon struct {
 	Worker        string                 `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
 	Incarnation   string                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
+	Placement     *Placement             `protobuf:"bytes,5,opt,name=placement,proto3" json:"placement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -929,6 +962,13 @@ func (x *TaskWon) GetAddress() string {
 		return x.Address
 	}
 	return ""
+}
+
+func (x *TaskWon) GetPlacement() *Placement {
+	if x != nil {
+		return x.Placement
+	}
+	return nil
 }
 
 type TaskFailed struct {
@@ -1059,6 +1099,144 @@ func (x *OutputLost) GetWhy() string {
 	return ""
 }
 
+// TaskSlow: an attempt is far behind the others of its stage.
+type TaskSlow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          *TaskID                `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Worker        string                 `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	Copy          bool                   `protobuf:"varint,4,opt,name=copy,proto3" json:"copy,omitempty"` // another attempt is started beside it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskSlow) Reset() {
+	*x = TaskSlow{}
+	mi := &file_divisi_v1_journal_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskSlow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskSlow) ProtoMessage() {}
+
+func (x *TaskSlow) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_journal_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskSlow.ProtoReflect.Descriptor instead.
+func (*TaskSlow) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TaskSlow) GetTask() *TaskID {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *TaskSlow) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *TaskSlow) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *TaskSlow) GetCopy() bool {
+	if x != nil {
+		return x.Copy
+	}
+	return false
+}
+
+// OutputMoved: a winner's output lies on another worker now.
+type OutputMoved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          *TaskID                `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
+	Worker        string                 `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	Incarnation   string                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutputMoved) Reset() {
+	*x = OutputMoved{}
+	mi := &file_divisi_v1_journal_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutputMoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutputMoved) ProtoMessage() {}
+
+func (x *OutputMoved) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_journal_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutputMoved.ProtoReflect.Descriptor instead.
+func (*OutputMoved) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *OutputMoved) GetTask() *TaskID {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *OutputMoved) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *OutputMoved) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *OutputMoved) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 // AttemptsReserved: numbers below limit may have been used.
 type AttemptsReserved struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1069,7 +1247,7 @@ type AttemptsReserved struct {
 
 func (x *AttemptsReserved) Reset() {
 	*x = AttemptsReserved{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[12]
+	mi := &file_divisi_v1_journal_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1259,7 @@ func (x *AttemptsReserved) String() string {
 func (*AttemptsReserved) ProtoMessage() {}
 
 func (x *AttemptsReserved) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[12]
+	mi := &file_divisi_v1_journal_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1272,7 @@ func (x *AttemptsReserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptsReserved.ProtoReflect.Descriptor instead.
 func (*AttemptsReserved) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{12}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AttemptsReserved) GetLimit() int32 {
@@ -1113,7 +1291,7 @@ type PublishBegan struct {
 
 func (x *PublishBegan) Reset() {
 	*x = PublishBegan{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[13]
+	mi := &file_divisi_v1_journal_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1303,7 @@ func (x *PublishBegan) String() string {
 func (*PublishBegan) ProtoMessage() {}
 
 func (x *PublishBegan) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[13]
+	mi := &file_divisi_v1_journal_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1316,7 @@ func (x *PublishBegan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishBegan.ProtoReflect.Descriptor instead.
 func (*PublishBegan) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{13}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{15}
 }
 
 type SinkPublished struct {
@@ -1150,7 +1328,7 @@ type SinkPublished struct {
 
 func (x *SinkPublished) Reset() {
 	*x = SinkPublished{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[14]
+	mi := &file_divisi_v1_journal_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1340,7 @@ func (x *SinkPublished) String() string {
 func (*SinkPublished) ProtoMessage() {}
 
 func (x *SinkPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[14]
+	mi := &file_divisi_v1_journal_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1353,7 @@ func (x *SinkPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkPublished.ProtoReflect.Descriptor instead.
 func (*SinkPublished) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{14}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SinkPublished) GetSink() int32 {
@@ -1196,7 +1374,7 @@ type JobEnded struct {
 
 func (x *JobEnded) Reset() {
 	*x = JobEnded{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[15]
+	mi := &file_divisi_v1_journal_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1386,7 @@ func (x *JobEnded) String() string {
 func (*JobEnded) ProtoMessage() {}
 
 func (x *JobEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[15]
+	mi := &file_divisi_v1_journal_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1399,7 @@ func (x *JobEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobEnded.ProtoReflect.Descriptor instead.
 func (*JobEnded) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{15}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *JobEnded) GetState() JobState {
@@ -1255,7 +1433,7 @@ type SinkCleaned struct {
 
 func (x *SinkCleaned) Reset() {
 	*x = SinkCleaned{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[16]
+	mi := &file_divisi_v1_journal_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1445,7 @@ func (x *SinkCleaned) String() string {
 func (*SinkCleaned) ProtoMessage() {}
 
 func (x *SinkCleaned) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[16]
+	mi := &file_divisi_v1_journal_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1458,7 @@ func (x *SinkCleaned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkCleaned.ProtoReflect.Descriptor instead.
 func (*SinkCleaned) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{16}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SinkCleaned) GetSink() int32 {
@@ -1305,7 +1483,7 @@ type JobCleaned struct {
 
 func (x *JobCleaned) Reset() {
 	*x = JobCleaned{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[17]
+	mi := &file_divisi_v1_journal_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1495,7 @@ func (x *JobCleaned) String() string {
 func (*JobCleaned) ProtoMessage() {}
 
 func (x *JobCleaned) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[17]
+	mi := &file_divisi_v1_journal_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1508,7 @@ func (x *JobCleaned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCleaned.ProtoReflect.Descriptor instead.
 func (*JobCleaned) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{17}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{19}
 }
 
 // JobArchived stands for all records of an ended and cleaned job.
@@ -1345,7 +1523,7 @@ type JobArchived struct {
 
 func (x *JobArchived) Reset() {
 	*x = JobArchived{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[18]
+	mi := &file_divisi_v1_journal_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1535,7 @@ func (x *JobArchived) String() string {
 func (*JobArchived) ProtoMessage() {}
 
 func (x *JobArchived) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[18]
+	mi := &file_divisi_v1_journal_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1548,7 @@ func (x *JobArchived) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobArchived.ProtoReflect.Descriptor instead.
 func (*JobArchived) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{18}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *JobArchived) GetRequest() *SubmitRequest {
@@ -1398,7 +1576,7 @@ var File_divisi_v1_journal_proto protoreflect.FileDescriptor
 
 const file_divisi_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x17divisi/v1/journal.proto\x12\tdivisi.v1\x1a\x16divisi/v1/client.proto\x1a\x17divisi/v1/cluster.proto\"\xe4\b\n" +
+	"\x17divisi/v1/journal.proto\x12\tdivisi.v1\x1a\x16divisi/v1/client.proto\x1a\x17divisi/v1/cluster.proto\"\xd5\t\n" +
 	"\rJournalRecord\x12\x1d\n" +
 	"\n" +
 	"unix_nanos\x18\x01 \x01(\x03R\tunixNanos\x12\x14\n" +
@@ -1426,7 +1604,9 @@ const file_divisi_v1_journal_proto_rawDesc = "" +
 	"\fsink_cleaned\x18\x1f \x01(\v2\x16.divisi.v1.SinkCleanedH\x00R\vsinkCleaned\x128\n" +
 	"\vjob_cleaned\x18  \x01(\v2\x15.divisi.v1.JobCleanedH\x00R\n" +
 	"jobCleaned\x12;\n" +
-	"\fjob_archived\x18! \x01(\v2\x16.divisi.v1.JobArchivedH\x00R\vjobArchivedB\x06\n" +
+	"\fjob_archived\x18! \x01(\v2\x16.divisi.v1.JobArchivedH\x00R\vjobArchived\x122\n" +
+	"\ttask_slow\x18\" \x01(\v2\x13.divisi.v1.TaskSlowH\x00R\btaskSlow\x12;\n" +
+	"\foutput_moved\x18# \x01(\v2\x16.divisi.v1.OutputMovedH\x00R\voutputMovedB\x06\n" +
 	"\x04body\"V\n" +
 	"\n" +
 	"EpochBegan\x12\x14\n" +
@@ -1462,12 +1642,13 @@ const file_divisi_v1_journal_proto_rawDesc = "" +
 	"\fpartition_lo\x18\x02 \x01(\x05R\vpartitionLo\x12!\n" +
 	"\fpartition_hi\x18\x03 \x01(\x05R\vpartitionHi\x12#\n" +
 	"\rforward_stage\x18\x04 \x01(\x05R\fforwardStage\x12#\n" +
-	"\rforward_index\x18\x05 \x01(\x05R\fforwardIndex\"\x8c\x01\n" +
+	"\rforward_index\x18\x05 \x01(\x05R\fforwardIndex\"\xc0\x01\n" +
 	"\aTaskWon\x12-\n" +
 	"\x06result\x18\x01 \x01(\v2\x15.divisi.v1.TaskResultR\x06result\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\tR\vincarnation\x12\x18\n" +
-	"\aaddress\x18\x04 \x01(\tR\aaddress\"\xa9\x01\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\x122\n" +
+	"\tplacement\x18\x05 \x01(\v2\x14.divisi.v1.PlacementR\tplacement\"\xa9\x01\n" +
 	"\n" +
 	"TaskFailed\x120\n" +
 	"\afailure\x18\x01 \x01(\v2\x16.divisi.v1.TaskFailureR\afailure\x12\x16\n" +
@@ -1478,7 +1659,17 @@ const file_divisi_v1_journal_proto_rawDesc = "" +
 	"\n" +
 	"OutputLost\x12%\n" +
 	"\x04task\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x10\n" +
-	"\x03why\x18\x02 \x01(\tR\x03why\"(\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\"o\n" +
+	"\bTaskSlow\x12%\n" +
+	"\x04task\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x12\x12\n" +
+	"\x04copy\x18\x04 \x01(\bR\x04copy\"\x88\x01\n" +
+	"\vOutputMoved\x12%\n" +
+	"\x04task\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\tR\vincarnation\x12\x18\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\"(\n" +
 	"\x10AttemptsReserved\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\"\x0e\n" +
 	"\fPublishBegan\"#\n" +
@@ -1511,7 +1702,7 @@ func file_divisi_v1_journal_proto_rawDescGZIP() []byte {
 	return file_divisi_v1_journal_proto_rawDescData
 }
 
-var file_divisi_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_divisi_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_divisi_v1_journal_proto_goTypes = []any{
 	(*JournalRecord)(nil),    // 0: divisi.v1.JournalRecord
 	(*EpochBegan)(nil),       // 1: divisi.v1.EpochBegan
@@ -1525,21 +1716,24 @@ var file_divisi_v1_journal_proto_goTypes = []any{
 	(*TaskWon)(nil),          // 9: divisi.v1.TaskWon
 	(*TaskFailed)(nil),       // 10: divisi.v1.TaskFailed
 	(*OutputLost)(nil),       // 11: divisi.v1.OutputLost
-	(*AttemptsReserved)(nil), // 12: divisi.v1.AttemptsReserved
-	(*PublishBegan)(nil),     // 13: divisi.v1.PublishBegan
-	(*SinkPublished)(nil),    // 14: divisi.v1.SinkPublished
-	(*JobEnded)(nil),         // 15: divisi.v1.JobEnded
-	(*SinkCleaned)(nil),      // 16: divisi.v1.SinkCleaned
-	(*JobCleaned)(nil),       // 17: divisi.v1.JobCleaned
-	(*JobArchived)(nil),      // 18: divisi.v1.JobArchived
-	(*SubmitRequest)(nil),    // 19: divisi.v1.SubmitRequest
-	(*Split)(nil),            // 20: divisi.v1.Split
-	(*TaskResult)(nil),       // 21: divisi.v1.TaskResult
-	(*TaskFailure)(nil),      // 22: divisi.v1.TaskFailure
-	(*TaskID)(nil),           // 23: divisi.v1.TaskID
-	(JobState)(0),            // 24: divisi.v1.JobState
-	(*JobStatus)(nil),        // 25: divisi.v1.JobStatus
-	(*Event)(nil),            // 26: divisi.v1.Event
+	(*TaskSlow)(nil),         // 12: divisi.v1.TaskSlow
+	(*OutputMoved)(nil),      // 13: divisi.v1.OutputMoved
+	(*AttemptsReserved)(nil), // 14: divisi.v1.AttemptsReserved
+	(*PublishBegan)(nil),     // 15: divisi.v1.PublishBegan
+	(*SinkPublished)(nil),    // 16: divisi.v1.SinkPublished
+	(*JobEnded)(nil),         // 17: divisi.v1.JobEnded
+	(*SinkCleaned)(nil),      // 18: divisi.v1.SinkCleaned
+	(*JobCleaned)(nil),       // 19: divisi.v1.JobCleaned
+	(*JobArchived)(nil),      // 20: divisi.v1.JobArchived
+	(*SubmitRequest)(nil),    // 21: divisi.v1.SubmitRequest
+	(*Split)(nil),            // 22: divisi.v1.Split
+	(*TaskResult)(nil),       // 23: divisi.v1.TaskResult
+	(*Placement)(nil),        // 24: divisi.v1.Placement
+	(*TaskFailure)(nil),      // 25: divisi.v1.TaskFailure
+	(*TaskID)(nil),           // 26: divisi.v1.TaskID
+	(JobState)(0),            // 27: divisi.v1.JobState
+	(*JobStatus)(nil),        // 28: divisi.v1.JobStatus
+	(*Event)(nil),            // 29: divisi.v1.Event
 }
 var file_divisi_v1_journal_proto_depIdxs = []int32{
 	1,  // 0: divisi.v1.JournalRecord.epoch_began:type_name -> divisi.v1.EpochBegan
@@ -1552,28 +1746,33 @@ var file_divisi_v1_journal_proto_depIdxs = []int32{
 	9,  // 7: divisi.v1.JournalRecord.task_won:type_name -> divisi.v1.TaskWon
 	10, // 8: divisi.v1.JournalRecord.task_failed:type_name -> divisi.v1.TaskFailed
 	11, // 9: divisi.v1.JournalRecord.output_lost:type_name -> divisi.v1.OutputLost
-	12, // 10: divisi.v1.JournalRecord.attempts_reserved:type_name -> divisi.v1.AttemptsReserved
-	13, // 11: divisi.v1.JournalRecord.publish_began:type_name -> divisi.v1.PublishBegan
-	14, // 12: divisi.v1.JournalRecord.sink_published:type_name -> divisi.v1.SinkPublished
-	15, // 13: divisi.v1.JournalRecord.job_ended:type_name -> divisi.v1.JobEnded
-	16, // 14: divisi.v1.JournalRecord.sink_cleaned:type_name -> divisi.v1.SinkCleaned
-	17, // 15: divisi.v1.JournalRecord.job_cleaned:type_name -> divisi.v1.JobCleaned
-	18, // 16: divisi.v1.JournalRecord.job_archived:type_name -> divisi.v1.JobArchived
-	19, // 17: divisi.v1.JobSubmitted.request:type_name -> divisi.v1.SubmitRequest
-	20, // 18: divisi.v1.SplitsKnown.splits:type_name -> divisi.v1.Split
-	8,  // 19: divisi.v1.StagePlanned.tasks:type_name -> divisi.v1.PlannedTask
-	21, // 20: divisi.v1.TaskWon.result:type_name -> divisi.v1.TaskResult
-	22, // 21: divisi.v1.TaskFailed.failure:type_name -> divisi.v1.TaskFailure
-	23, // 22: divisi.v1.OutputLost.task:type_name -> divisi.v1.TaskID
-	24, // 23: divisi.v1.JobEnded.state:type_name -> divisi.v1.JobState
-	19, // 24: divisi.v1.JobArchived.request:type_name -> divisi.v1.SubmitRequest
-	25, // 25: divisi.v1.JobArchived.status:type_name -> divisi.v1.JobStatus
-	26, // 26: divisi.v1.JobArchived.events:type_name -> divisi.v1.Event
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	14, // 10: divisi.v1.JournalRecord.attempts_reserved:type_name -> divisi.v1.AttemptsReserved
+	15, // 11: divisi.v1.JournalRecord.publish_began:type_name -> divisi.v1.PublishBegan
+	16, // 12: divisi.v1.JournalRecord.sink_published:type_name -> divisi.v1.SinkPublished
+	17, // 13: divisi.v1.JournalRecord.job_ended:type_name -> divisi.v1.JobEnded
+	18, // 14: divisi.v1.JournalRecord.sink_cleaned:type_name -> divisi.v1.SinkCleaned
+	19, // 15: divisi.v1.JournalRecord.job_cleaned:type_name -> divisi.v1.JobCleaned
+	20, // 16: divisi.v1.JournalRecord.job_archived:type_name -> divisi.v1.JobArchived
+	12, // 17: divisi.v1.JournalRecord.task_slow:type_name -> divisi.v1.TaskSlow
+	13, // 18: divisi.v1.JournalRecord.output_moved:type_name -> divisi.v1.OutputMoved
+	21, // 19: divisi.v1.JobSubmitted.request:type_name -> divisi.v1.SubmitRequest
+	22, // 20: divisi.v1.SplitsKnown.splits:type_name -> divisi.v1.Split
+	8,  // 21: divisi.v1.StagePlanned.tasks:type_name -> divisi.v1.PlannedTask
+	23, // 22: divisi.v1.TaskWon.result:type_name -> divisi.v1.TaskResult
+	24, // 23: divisi.v1.TaskWon.placement:type_name -> divisi.v1.Placement
+	25, // 24: divisi.v1.TaskFailed.failure:type_name -> divisi.v1.TaskFailure
+	26, // 25: divisi.v1.OutputLost.task:type_name -> divisi.v1.TaskID
+	26, // 26: divisi.v1.TaskSlow.task:type_name -> divisi.v1.TaskID
+	26, // 27: divisi.v1.OutputMoved.task:type_name -> divisi.v1.TaskID
+	27, // 28: divisi.v1.JobEnded.state:type_name -> divisi.v1.JobState
+	21, // 29: divisi.v1.JobArchived.request:type_name -> divisi.v1.SubmitRequest
+	28, // 30: divisi.v1.JobArchived.status:type_name -> divisi.v1.JobStatus
+	29, // 31: divisi.v1.JobArchived.events:type_name -> divisi.v1.Event
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_divisi_v1_journal_proto_init() }
@@ -1601,6 +1800,8 @@ func file_divisi_v1_journal_proto_init() {
 		(*JournalRecord_SinkCleaned)(nil),
 		(*JournalRecord_JobCleaned)(nil),
 		(*JournalRecord_JobArchived)(nil),
+		(*JournalRecord_TaskSlow)(nil),
+		(*JournalRecord_OutputMoved)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1608,7 +1809,7 @@ func file_divisi_v1_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_divisi_v1_journal_proto_rawDesc), len(file_divisi_v1_journal_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
