@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -269,8 +270,12 @@ func TestProcessIsKilled(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if alive(pid) {
-					t.Errorf("process %d of the group lives on", i)
+				// Close waits for the program; what that started dies in its own time.
+				for end := time.Now().Add(20 * time.Second); alive(pid); {
+					if time.Now().After(end) {
+						t.Errorf("process %d of the group lives on", i)
+						break
+					}
 				}
 			}
 			b.Release()
