@@ -187,11 +187,16 @@ func (c *chunks) Read(p []byte) (int, error) {
 
 // recv is the next chunk, for which the peer has a limited time.
 func (c *chunks) recv() (*pb.FetchChunk, error) {
-	late := time.AfterFunc(c.stall, func() {
-		c.cancel(&stalled{fmt.Errorf("no answer within %s: the worker is stopped or cut off", c.stall)})
-	})
+	late := timeOut(c.stall, c.cancel)
 	defer late.Stop()
 	return c.stream.Recv()
+}
+
+// timeOut ends a call to a peer that is silent for too long.
+func timeOut(stall time.Duration, cancel context.CancelCauseFunc) *time.Timer {
+	return time.AfterFunc(stall, func() {
+		cancel(&stalled{fmt.Errorf("no answer within %s: the worker is stopped or cut off", stall)})
+	})
 }
 
 // stalled marks our own doing among the reasons why a call was cancelled.
