@@ -27,16 +27,21 @@ func (s *Server) Copy(r *pb.CopyRequest, out pb.Exchange_CopyServer) error {
 	}
 	id := dataflow.TaskID{Job: t.Job, Stage: int(t.Stage), Index: int(t.Index), Attempt: int(t.Attempt)}
 	path := filepath.Join(ShuffleDir(s.Dir, t.Job), shuffle.Name(id))
-	f, err := shuffle.OpenFile(path) // it is whole
+	f, err := shuffle.OpenFile(path)
 	if err != nil {
 		return status.Error(codes.NotFound, err.Error())
 	}
-	defer f.Close()
+	size := f.Index.Bytes() // the file has as many
+	f.Close()
+	data, err := os.Open(shuffle.DataPath(path))
+	if err != nil {
+		return status.Error(codes.NotFound, err.Error())
+	}
+	defer data.Close()
 	index, err := os.ReadFile(shuffle.IndexPath(path))
 	if err != nil {
 		return status.Error(codes.NotFound, err.Error())
 	}
-	size := f.Index.Bytes()
 	for first := true; first || len(index) > 0; first = false {
 		m := &pb.CopyChunk{Index: index[:min(len(index), chunkBytes)]}
 		if first {
@@ -46,10 +51,6 @@ func (s *Server) Copy(r *pb.CopyRequest, out pb.Exchange_CopyServer) error {
 		if err := out.Send(m); err != nil {
 			return err
 		}
-	}
-	data, _, err := f.Range(0, len(f.Index.Entries))
-	if err != nil {
-		return status.Error(codes.Internal, err.Error())
 	}
 	buf := make([]byte, min(size, chunkBytes))
 	for size > 0 {
