@@ -7,7 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BUF         = github.com/bufbuild/buf/cmd/buf@v1.75.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test race services sim mutants fuzz bench generate clean
+.PHONY: help build check test race services sim mutants fuzz chaos bench generate clean
 
 help:
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ fuzz: ## every fuzz target for SECONDS=N seconds each
 	@set -e; for pkg in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
 	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | sed 's/func //'); do \
 	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ_SECONDS)s $$pkg; done; done
+
+chaos: ## faults on a real cluster: RUNS=N of each sort (SEED=N: of the first), a job of 100 stages, 1,000 jobs
+	DIVISI_CHAOS_RUNS=$(or $(RUNS),10) DIVISI_CHAOS_SEED=$(or $(SEED),1) $(GO) test -count=1 -v -timeout 120m -run '^TestChaos' ./cmd/divisi
 
 bench: ## benchmarks beside their peers; ONLY=name for one of them
 	$(GO) run ./benchmarks $(if $(ONLY),-only $(ONLY))

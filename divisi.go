@@ -24,20 +24,25 @@ import (
 //
 // The build function is called in every process that works for the job, with the
 // same arguments, and must build the same graph each time.
-func Main(build func(*dataflow.Job)) {
-	err := run(build, os.Args[1:], os.Stdout, os.Stderr)
+func Main(build func(*dataflow.Job)) { MainArgs(jobName(build), build, os.Args[1:]) }
+
+// MainArgs is Main for a program that names the job itself and makes its arguments of
+// its own. Task hosts of the job are this program too, started with one argument,
+// "--task-host": its main function must call Main or MainArgs with the same build
+// function then.
+func MainArgs(name string, build func(*dataflow.Job), args []string) {
+	err := run(name, build, args, os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "error: %v\n", err)
 	}
 	os.Exit(console.Code(err))
 }
 
-func run(build func(*dataflow.Job), args []string, stdout, stderr io.Writer) error {
+func run(name string, build func(*dataflow.Job), args []string, stdout, stderr io.Writer) error {
 	f, rest, err := parseFlags(args)
 	if err != nil {
 		return err
 	}
-	name := jobName(build)
 	switch {
 	case f.help:
 		usage(stdout, name, build)
@@ -71,7 +76,7 @@ func run(build func(*dataflow.Job), args []string, stdout, stderr io.Writer) err
 		slots = runtime.GOMAXPROCS(0)
 	}
 	if f.cluster != "" {
-		if c, err = client.Dial(ctx, f.cluster); err != nil {
+		if c, err = client.DialPatiently(ctx, f.cluster); err != nil {
 			return err
 		}
 		defer c.Close()

@@ -5,9 +5,11 @@ package divisi
 import (
 	_ "github.com/divisi-data/divisi/connectors/files"
 	_ "github.com/divisi-data/divisi/connectors/files/arrow"
+	_ "github.com/divisi-data/divisi/connectors/files/avro"
 	_ "github.com/divisi-data/divisi/connectors/files/csv"
 	_ "github.com/divisi-data/divisi/connectors/files/jsonl"
 	_ "github.com/divisi-data/divisi/connectors/files/parquet"
+	_ "github.com/divisi-data/divisi/connectors/files/sequencefile"
 	_ "github.com/divisi-data/divisi/connectors/files/text"
 	_ "github.com/divisi-data/divisi/connectors/kafka"
 	_ "github.com/divisi-data/divisi/dataflow/ops"

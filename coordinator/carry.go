@@ -206,6 +206,23 @@ func (s *state) tick() {
 	s.abandon(now)
 }
 
+// slept forgives the time in which this process itself did not run: what workers said
+// meanwhile has not been read yet, and nobody's lease may end by it.
+func (s *state) slept(now job.Instant) {
+	gap := now - s.ticked
+	first := s.ticked == 0
+	s.ticked = now
+	if first || gap <= max(job.Instant(s.c.cfg.Heartbeat), 5*job.Instant(tickEvery)) {
+		return
+	}
+	s.log.Warn("this process did not run for a while", "for", time.Duration(gap).Round(time.Millisecond))
+	for _, w := range s.members {
+		w.seen = min(now, w.seen+gap)
+		w.detached = min(now, w.detached+gap)
+	}
+	s.hopeful += gap
+}
+
 // hold ends the wait for workers after a restart.
 func (s *state) hold(now job.Instant) {
 	if !s.holding && len(s.expected) == 0 {

@@ -89,6 +89,7 @@ func (c *Coordinator) loop(ctx context.Context) {
 		for _, f := range c.box.take() {
 			f(s)
 		}
+		s.slept(s.clock())
 		next := s.turn()
 		if s.broken != nil {
 			c.fail(s.broken)

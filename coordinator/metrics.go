@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"net/http"
+	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -19,7 +20,8 @@ func (c *Coordinator) metrics(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(m)
+	reg.MustRegister(m, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "go_goroutines", Help: "Goroutines of the coordinator."},
+		func() float64 { return float64(runtime.NumGoroutine()) }))
 	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 }
 
@@ -94,6 +96,7 @@ func (s *state) collect() *collector {
 	m.counter("attempts_started_total", "Attempts sent to workers since the start.", s.counts.attempts)
 	m.counter("attempts_failed_total", "Attempts that failed or were lost since the start.", s.counts.failures)
 	m.counter("tasks_won_total", "Tasks done since the start; one that runs again counts again.", s.counts.won)
+	m.counter("corrupt_inputs_total", "Attempts that found what they read of a shuffle damaged; its producers ran again.", s.counts.corrupt)
 	m.counter("workers_lost_total", "Workers lost since the start.", s.counts.lostWorkers)
 	for l, n := range s.counts.levels {
 		m.counter("placements_total", "Attempts by how near they were placed to their input.", n, "level", sched.Level(l).String())

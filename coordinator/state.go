@@ -59,6 +59,7 @@ type state struct {
 	expected map[job.Worker]*divisipb.WorkerJoined
 	hopeful  job.Instant // until when they are waited for
 	holding  bool
+	ticked   job.Instant // the last tick
 
 	delayed []delayed   // wants that are not due yet
 	looked  job.Instant // when jobs were last told how their attempts get on
@@ -93,6 +94,7 @@ type delayed struct {
 type counts struct {
 	submitted, succeeded, failed, canceled int64
 	attempts, won, failures, lostWorkers   int64
+	corrupt                                int64
 	levels                                 [sched.Far + 1]int64
 	copies                                 int64
 	records                                int64

@@ -417,6 +417,10 @@ func (s *state) failure(w *workerState, f *divisipb.TaskFailure) {
 		s.dismiss(w, f.GetId())
 		return
 	}
+	if f.GetCorrupt() {
+		s.counts.corrupt++
+		s.log.Warn("shuffle blocks are damaged", "job", js.id, "reader", fromTaskID(f.GetId()), "what", f.GetMessage())
+	}
 	e := fromFailure(f)
 	e.Worker = w.who()
 	if slots := int64(w.reg.GetSlots()); slots > 0 {

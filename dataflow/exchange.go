@@ -3,6 +3,8 @@ package dataflow
 import (
 	"fmt"
 	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
 )
 
 // exchange adds a cut after d: rows move between tasks and stay as they are.
@@ -31,6 +33,12 @@ func builtin[T, U any](d Dataset[T], name, kind string, args any, out *codec[U])
 	return then(d.j, n, out)
 }
 
+// CustomOperator adds an operator of a kind that was registered with Register after
+// d. args become its arguments, as JSON. The columns that come out must be those of B.
+func CustomOperator[A, B any](d Dataset[A], kind string, args any) Dataset[B] {
+	return builtin(d, kind, kind, args, codecFor[B](d.j))
+}
+
 // Repartition spreads d's rows evenly over n parts: row by row in turn, the same
 // on every run.
 func Repartition[T any](d Dataset[T], n int) Dataset[T] {
@@ -48,6 +56,33 @@ func PartitionByKey[K comparable, V any](d Dataset[Pair[K, V]], opts ...GroupOpt
 	}
 	keyHash(d.j, "PartitionByKey", codecFor[K](d.j))
 	return exchange(d, "PartitionByKey", Exchange{Kind: Hash, Columns: []int{0}, Partitions: o.partitions})
+}
+
+// PartitionBy brings rows to the parts that they name: column is of type int32, and
+// the remainder of its value, at least 0, by the number of parts is the row's part.
+func PartitionBy[T any](d Dataset[T], column string, opts ...GroupOption) Dataset[T] {
+	var o groupOptions
+	for _, f := range opts {
+		f.forGroup(&o)
+	}
+	at := d.node.Schema.FieldIndices(column)
+	if len(at) == 0 || d.node.Schema.Field(at[0]).Type.ID() != arrow.INT32 {
+		if d.codec != nil {
+			d.j.Errorf("PartitionBy: there is no column %q of type int32 (the columns are %s)", column, columnNames(d))
+		}
+		at = []int{0}
+	}
+	return exchange(d, "PartitionBy", Exchange{Kind: Direct, Columns: at[:1], Partitions: o.partitions})
+}
+
+// SortWithin puts the rows of each task in the order of columns, the first one named
+// first, and moves none of them to another task.
+func SortWithin[T any](d Dataset[T], first SortByOption, more ...SortByOption) Dataset[T] {
+	o := sortByOptionsOf("SortWithin", d, first, more)
+	if o.partitions != 0 {
+		d.j.Errorf("SortWithin: it keeps the rows where they are: Partitions is for what moves them")
+	}
+	return sortedOn(d, "SortWithin", o.keys...)
 }
 
 // Union is all rows of all datasets, in no order. Rows that are in several come

@@ -216,6 +216,9 @@ func TestGraphErrorsComeTogether(t *testing.T) {
 	Write(SortBy(lines, Asc("size")), Text("out"))
 	Write(Sort(lines, func(string) []int { return nil }), Text("out"))
 	Write(Join(KeyBy(lines, func(string) *int { return nil }), KeyBy(lines, func(string) *int { return nil })), CSV[Pair[*int, Joined[string, string]]]("out"))
+	Write(PartitionBy(lines, "part"), Text("out"))
+	Write(PartitionBy(lines, "line"), Text("out"))
+	Write(SortWithin(lines, Asc("line"), Partitions(3)), Text("out"))
 	j.Errorf("my own: %d", n)
 	_, err := j.Graph()
 	if err == nil || KindOf(err) != User {
@@ -225,6 +228,7 @@ func TestGraphErrorsComeTogether(t *testing.T) {
 		`flag --n: "x": parse error`, "flags of bad:", "-n number", "flag --what is unknown",
 		"argument 2 is missing", "chan int cannot be a column", `there is no column "size" (the columns are line)`,
 		"[]int has no order", "*int cannot be a key", "my own: 3",
+		`there is no column "part" of type int32`, `there is no column "line" of type int32`, "SortWithin: it keeps the rows where they are",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in\n%v", want, err)

@@ -13,6 +13,7 @@ type FileSource[T any] struct {
 	format   string
 	options  options
 	columns  bool // the format is told the columns of T
+	folders  []string
 	skipBad  bool
 	badMax   int64
 	bytesMax int64
@@ -26,6 +27,7 @@ type fileSourceArgs struct {
 	Format         string          `json:"format"`
 	Options        options         `json:"options,omitempty"`
 	Schema         json.RawMessage `json:"schema,omitempty"`
+	Partitions     []string        `json:"partitions,omitempty"`
 	Policy         filePolicy      `json:"policy,omitzero"`
 	MaxRecordBytes int64           `json:"max_record_bytes,omitempty"`
 }
@@ -102,6 +104,12 @@ func FromAvro[T any](paths ...string) FileSource[T] {
 	return FileSource[T]{paths: paths, format: "avro", columns: true}
 }
 
+// FromSequenceFile is Hadoop's SequenceFiles: string for Text, []byte for BytesWritable,
+// an integer or a float of at least the class's width.
+func FromSequenceFile[K, V any](paths ...string) FileSource[Pair[K, V]] {
+	return FileSource[Pair[K, V]]{paths: paths, format: "sequencefile", columns: true}
+}
+
 // Record is a binary record: a key, and all that follows it. Neither may be changed.
 type Record struct {
 	Key   []byte `df:"key"`
@@ -142,6 +150,13 @@ func (s FileSource[T]) DeadLetter(path string) FileSource[T] {
 	return s
 }
 
+// Partitioned says that some columns of T stand in the names of folders, column=value
+// as Hive has them, instead of in the files.
+func (s FileSource[T]) Partitioned(columns ...string) FileSource[T] {
+	s.folders = columns
+	return s
+}
+
 // MaxRecordBytes bounds one record; a longer one is bad. Without it the bound is
 // 64 MiB.
 func (s FileSource[T]) MaxRecordBytes(n int64) FileSource[T] {
@@ -178,7 +193,10 @@ func (s FileSource[T]) source(j *Job, c *codec[T]) (string, Ref) {
 		}
 	}
 	args := fileSourceArgs{Paths: s.paths, Format: s.format, Options: s.options, MaxRecordBytes: s.bytesMax,
-		Policy: s.policy(), Schema: s.schema(j, c, name)}
+		Partitions: s.folders, Policy: s.policy(), Schema: s.schema(j, c, name)}
+	if len(s.folders) > 0 && !s.columns {
+		j.Errorf("%s: rows without columns have no place for those of folders", name)
+	}
 	if s.deadLetter != "" {
 		bad := args
 		bad.Policy = filePolicy{Bad: "only"}

@@ -350,6 +350,46 @@ func TestSorts(t *testing.T) {
 	}
 }
 
+// TestPlaceAndOrder: a row goes where it says, and is sorted there; a custom operator
+// sees the rows in that order.
+func TestPlaceAndOrder(t *testing.T) {
+	type row struct {
+		Part int32
+		Name string
+		N    int64
+	}
+	for _, pairs := range salesCases() {
+		var rows []row
+		for i, p := range pairs {
+			rows = append(rows, row{int32(i * i % 11), p.Key, p.Value})
+		}
+		g := build(t, func(j *Job) {
+			placed := PartitionBy(Read(j, FromSlice(rows).Splits(3)), "Part", Partitions(4))
+			sorted := SortWithin(placed, Desc("Name"), Asc("N"))
+			Write(CustomOperator[row, row](sorted, "sort", sortArgs{[]SortKey{{Column: 1}}}), CSV[row]("out"))
+		})
+		settings(t, func(t *testing.T, in *interpreter) {
+			parts := collect[row](in, g, 0)
+			wantRows(t, flat(parts), rows)
+			if len(parts) != 4 {
+				t.Fatalf("%d parts", len(parts))
+			}
+			for i, part := range parts {
+				for _, r := range part {
+					if int(r.Part)%4 != i {
+						t.Errorf("%v is in part %d", r, i)
+					}
+				}
+				if !slices.IsSortedFunc(part, func(a, b row) int {
+					return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.N, b.N)) // the custom sort is stable
+				}) {
+					t.Errorf("part %d is not in order", i)
+				}
+			}
+		})
+	}
+}
+
 func TestUnionCachedRepartition(t *testing.T) {
 	rows := sales(200, 50)
 	each(t, func(j *Job) Dataset[Pair[string, int64]] {

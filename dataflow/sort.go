@@ -31,6 +31,7 @@ type SortByOption interface{ forSortBy(*sortByOptions) }
 type sortByOptions struct {
 	partitions int
 	columns    []sortColumn
+	keys       []SortKey // of columns, once d is known
 }
 
 type sortColumn struct {
@@ -52,28 +53,38 @@ func Desc(column string) interface{ SortByOption } { return sortColumn{column, t
 //
 //	df.SortBy(records, df.Asc("key"))
 func SortBy[T any](d Dataset[T], opts ...SortByOption) Dataset[T] {
+	if len(opts) == 0 {
+		d.j.Errorf("SortBy: no column is named: use Asc or Desc")
+		return d
+	}
+	o := sortByOptionsOf("SortBy", d, opts[0], opts[1:])
+	return sortRange(d, "SortBy", o.partitions, o.keys...)
+}
+
+// sortByOptionsOf takes the options together and finds the columns they name.
+func sortByOptionsOf[T any](call string, d Dataset[T], first SortByOption, more []SortByOption) sortByOptions {
 	var o sortByOptions
-	for _, f := range opts {
+	first.forSortBy(&o)
+	for _, f := range more {
 		f.forSortBy(&o)
 	}
-	var keys []SortKey
 	for _, c := range o.columns {
 		at := d.node.Schema.FieldIndices(c.name)
 		if len(at) == 0 {
 			if d.codec != nil {
-				d.j.Errorf("SortBy: there is no column %q (the columns are %s)", c.name, columnNames(d))
+				d.j.Errorf("%s: there is no column %q (the columns are %s)", call, c.name, columnNames(d))
 			}
 			continue
 		}
-		keys = append(keys, SortKey{Column: at[0], Descending: c.descending})
+		o.keys = append(o.keys, SortKey{Column: at[0], Descending: c.descending})
 		if l := d.codec.columnAt(at[0]); l.cmp == nil {
-			d.j.Errorf("SortBy: column %q has no order: it holds a slice or map", c.name)
+			d.j.Errorf("%s: column %q has no order: it holds a slice or map", call, c.name)
 		}
 	}
 	if len(o.columns) == 0 {
-		d.j.Errorf("SortBy: no column is named: use Asc or Desc")
+		d.j.Errorf("%s: no column is named: use Asc or Desc", call)
 	}
-	return sortRange(d, "SortBy", o.partitions, keys...)
+	return o
 }
 
 // columnAt is the layout of the i-th column.

@@ -68,12 +68,20 @@ func ArrowFile[T any](path string) FileSink[T] { return FileSink[T]{path: path, 
 // Avro writes Avro container files.
 func Avro[T any](path string) FileSink[T] { return FileSink[T]{path: path, format: "avro"} }
 
+// SequenceFile writes Hadoop's SequenceFiles, in the classes that are like K and V;
+// compressed in blocks where Compress says so.
+func SequenceFile[K, V any](path string) FileSink[Pair[K, V]] {
+	return FileSink[Pair[K, V]]{path: path, format: "sequencefile"}
+}
+
 // Records writes binary records of a fixed length, key first.
 func Records(keyBytes, recordBytes int, path string) FileSink[Record] {
 	return FileSink[Record]{path: path, format: "fixed", options: recordOptions(keyBytes, recordBytes)}
 }
 
-// Compression is how files are compressed: Uncompressed, Gzip or Zstd.
+// Compression is how files are compressed. Parquet, Arrow, Avro and SequenceFiles
+// compress inside of a file, and not in every way. Lz4 and Snappy are in Hadoop's
+// framing.
 type Compression struct{ name string }
 
 // The kinds of compression.
@@ -81,6 +89,10 @@ var (
 	Uncompressed = Compression{"none"}
 	Gzip         = Compression{"gzip"}
 	Zstd         = Compression{"zstd"}
+	Deflate      = Compression{"deflate"}
+	Bzip2        = Compression{"bzip2"}
+	Lz4          = Compression{"lz4"}
+	Snappy       = Compression{"snappy"}
 )
 
 // Compress says how the files are compressed.

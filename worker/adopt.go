@@ -35,7 +35,7 @@ func (w *Worker) adopt(m *pb.AdoptBlocks) {
 }
 
 func (w *Worker) copyAll(j *job, m *pb.AdoptBlocks) *pb.BlocksAdopted {
-	f := exchange.NewFetcher(exchange.FetcherConfig{Job: m.Job, Own: w.Addr(), Dir: exchange.ShuffleDir(w.cfg.Dir, m.Job)})
+	f := exchange.NewFetcher(exchange.FetcherConfig{Job: m.Job, Own: w.advertised(), Dir: exchange.ShuffleDir(w.cfg.Dir, m.Job)})
 	defer f.Close()
 	answer := &pb.BlocksAdopted{Job: m.Job}
 	for _, t := range m.Tasks {

@@ -20,7 +20,7 @@ func startChild(ctx context.Context, s HostStart) (HostProcess, error) {
 		cmd.Env = childEnv(s)
 		cmd.Stdout, cmd.Stderr = s.Output, s.Output
 		cmd.ExtraFiles = []*os.File{s.Conn}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.SysProcAttr = tied()
 		err := cmd.Start()
 		if err == nil {
 			return child{cmd}, nil

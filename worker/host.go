@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -35,6 +36,7 @@ type host struct {
 	progress *pb.HostProgress
 	logName  string
 	once     sync.Once
+	spoke    atomic.Bool // it has said something since that was last looked at
 }
 
 const (
@@ -58,7 +60,7 @@ func (w *Worker) startHost(j *job) *host {
 	init := &pb.HostInit{
 		Job: j.spec, Worker: w.id, Dirs: w.jobDirs(j.id), LogDir: exchange.LogDir(w.cfg.Dir, j.id),
 		FilesDir: filepath.Join(exchange.JobDir(w.cfg.Dir, j.id), "files"), Slots: int32(w.cfg.Slots),
-		MemoryBytes: w.cfg.Memory, ExchangeAddress: w.Addr(), Machine: machine(), LowWaterBytes: w.cfg.LowWater,
+		MemoryBytes: w.cfg.Memory, ExchangeAddress: w.advertised(), Machine: w.cfg.Machine, LowWaterBytes: w.cfg.LowWater,
 	}
 	if m := j.spec.MemoryBytes; m > 0 { // a job may ask for less than there is
 		init.MemoryBytes = min(m, w.cfg.Memory)
@@ -166,6 +168,10 @@ func (h *host) watch(ctx context.Context, p HostProcess) error {
 	case <-ctx.Done():
 	}
 	select {
+	case <-h.silent(ctx):
+		p.Kill()
+		<-ended
+		return &hostError{kind: dataflow.WorkerLost, err: fmt.Errorf("it said nothing for %s: stopped, or starved; it was killed", h.w.cfg.silence)}
 	case err := <-ended:
 		select { // what it said last counts
 		case <-h.heard:
@@ -177,6 +183,39 @@ func (h *host) watch(ctx context.Context, p HostProcess) error {
 		<-ended
 		return context.Cause(ctx)
 	}
+}
+
+// A host reports every second, whatever its tasks do. One that has begun to and then
+// says nothing for so long is stopped, and would keep its tasks for ever.
+const (
+	hostSilence = 5 * time.Second
+	hostLooks   = 10 // at it in that time
+)
+
+// silent is closed when the host has said nothing for the worker's silence. It is
+// counted in looks, not by the clock, so that a time in which this process did not run
+// either does not count. Watching ends with ctx.
+func (h *host) silent(ctx context.Context) <-chan struct{} {
+	gone := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(h.w.cfg.silence / hostLooks)
+		defer tick.Stop()
+		begun, quiet := false, 0
+		for quiet < hostLooks {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if h.spoke.Swap(false) {
+				begun, quiet = true, 0
+			} else if begun {
+				quiet++
+			}
+		}
+		close(gone)
+	}()
+	return gone
 }
 
 // fetchAll brings the job's program and files into its folder and returns the
@@ -241,6 +280,7 @@ func (h *host) Attach(stream pb.Host_AttachServer) error {
 		if err != nil {
 			break
 		}
+		h.spoke.Store(true)
 		switch b := m.Body.(type) {
 		case *pb.FromHost_Ready:
 			if b.Ready.Error != "" {

@@ -316,8 +316,8 @@ func (w *Worker) registerMessage() *pb.Register {
 	r := &pb.Register{
 		Protocol: version.Protocol, Version: version.String(), Worker: w.id, Incarnation: w.incarnation,
 		Host: w.cfg.Host, Rack: w.cfg.Rack, Slots: int32(w.cfg.Slots), MemoryBytes: w.cfg.Memory,
-		ExchangeAddress: w.Addr(), Os: runtime.GOOS, Arch: runtime.GOARCH, Pid: int32(os.Getpid()),
-		Machine: machine(), DataDir: w.cfg.Dir, Draining: w.drain,
+		ExchangeAddress: w.advertised(), Os: runtime.GOOS, Arch: runtime.GOARCH, Pid: int32(os.Getpid()),
+		Machine: w.cfg.Machine, DataDir: w.cfg.Dir, Draining: w.drain,
 	}
 	size := 0
 	for _, t := range w.tasks {

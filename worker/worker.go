@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +26,7 @@ import (
 type Config struct {
 	Coordinator string // host:port
 	Listen      string // of the exchange; "": a free port on loopback
+	Advertise   string // where others reach the exchange, if not at Listen
 	ID          string // "": kept in Dir, random at first
 	Dir         string // blocks, artifacts, logs; used by one worker at a time
 	SpillDirs   []string
@@ -31,7 +34,10 @@ type Config struct {
 	Memory      int64  // of each task host, bytes; 0: three quarters of what there is
 	Host        string // the name that locality compares with; "": the machine's
 	Rack        string
-	Log         *slog.Logger
+	// Machine: workers with the same one read each other's files. "": found out; any
+	// other name keeps workers of one machine from doing so.
+	Machine string
+	Log     *slog.Logger
 	// LowWater is the room that must stay free in every folder, in bytes; below it no
 	// task is taken. 0: 64 MiB.
 	LowWater int64
@@ -42,6 +48,8 @@ type Config struct {
 	CancelGrace time.Duration
 	// DiskFree measures the room in a folder, in bytes; nil: the system's answer.
 	DiskFree func(dir string) int64
+	// silence after which a task host is taken for stopped; 0: 5 s.
+	silence time.Duration
 	// StartHost starts a task host; nil: the job's program as a child process.
 	StartHost func(ctx context.Context, s HostStart) (HostProcess, error)
 }
@@ -123,10 +131,20 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 	if cfg.DiskFree == nil {
 		cfg.DiskFree = diskFree
 	}
+	if cfg.silence <= 0 {
+		cfg.silence = hostSilence
+	}
+	if cfg.Machine == "" {
+		cfg.Machine = machine()
+	}
 	if cfg.Host == "" {
 		cfg.Host, _ = os.Hostname()
 	}
 	if err := loopbackOnly(cfg.Listen); err != nil {
+		return nil, err
+	}
+	// Hosts run in other folders, and other workers read ours: names have to be whole.
+	if err := cfg.wholeNames(); err != nil {
 		return nil, err
 	}
 	f, err := openFolder(cfg.Dir)
@@ -163,6 +181,23 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 	w.ctx, w.cancel = context.WithCancel(ctx)
 	go w.run(w.ctx)
 	return w, nil
+}
+
+// wholeNames makes the names of folders absolute.
+func (c *Config) wholeNames() (err error) {
+	if c.Dir == "" {
+		return nil // openFolder says so
+	}
+	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	c.SpillDirs = slices.Clone(c.SpillDirs)
+	for i, d := range c.SpillDirs {
+		if c.SpillDirs[i], err = filepath.Abs(d); err != nil {
+			return fmt.Errorf("worker: %w", err)
+		}
+	}
+	return nil
 }
 
 // run is the worker's life; it owns all goroutines.
@@ -207,6 +242,14 @@ func (w *Worker) runs(id *pb.TaskID) bool {
 
 // Addr is where the exchange listens.
 func (w *Worker) Addr() string { return w.listener.Addr().String() }
+
+// advertised is where others reach the exchange.
+func (w *Worker) advertised() string {
+	if w.cfg.Advertise != "" {
+		return w.cfg.Advertise
+	}
+	return w.Addr()
+}
 
 // ID names the worker; it stays when the process is started again in the same folder.
 func (w *Worker) ID() string { return w.id }

@@ -106,6 +106,15 @@ func (a *app) dial(ctx context.Context) (*client.Client, error) {
 	return client.Dial(ctx, addr)
 }
 
+// dialPatiently is dial for those who come to submit.
+func (a *app) dialPatiently(ctx context.Context) (*client.Client, error) {
+	addr, err := a.address()
+	if err != nil {
+		return nil, err
+	}
+	return client.DialPatiently(ctx, addr)
+}
+
 // clusterInfo is the content of cluster.json.
 type clusterInfo struct {
 	Coordinator string        `json:"coordinator"`

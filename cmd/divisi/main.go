@@ -19,9 +19,9 @@ import (
 // commands is the command table: a command is a line here and a file.
 var commands = []func(*app) *cobra.Command{
 	demoCommand, upCommand, downCommand,
-	runCommand, submitCommand, explainCommand,
+	runCommand, submitCommand, streamingCommand, explainCommand,
 	lsCommand, showCommand, logsCommand, topCommand, cancelCommand, retryCommand, waitCommand, drainCommand,
-	initCommand, validateCommand, inspectCommand,
+	initCommand, validateCommand, inspectCommand, faultproxyCommand, chaosCommand,
 	coordinatorCommand, workerCommand, versionCommand,
 }
 
@@ -36,7 +36,13 @@ type app struct {
 
 func main() {
 	if len(os.Args) > 1 && slices.Contains([]string{"--task-host", "--describe"}, os.Args[1]) {
-		divisi.Main(wordcount) // as the job binary of the demo
+		switch { // as a job binary; the function's name is the job's
+		case os.Args[1] == "--task-host":
+			divisi.Main(builtin)
+		case slices.Contains(os.Args, chainMark):
+			divisi.Main(chain)
+		}
+		divisi.Main(wordcount)
 	}
 	exit(execute(context.Background(), &app{out: os.Stdout, err: os.Stderr}, os.Args[1:]))
 }

@@ -51,7 +51,7 @@ func run(ctx context.Context, o runOptions) error {
 		fmt.Fprintf(o.app.err, "\n%v: cancelling the job; again to leave it at once\n", s)
 	}, func() { os.Exit(console.Canceled) })
 	defer stop()
-	c, err := o.app.dial(ctx)
+	c, err := o.app.dialPatiently(ctx)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func submitCommand(a *app) *cobra.Command {
 		Long: "Submit a job to a cluster and print its id, alone, on standard output.\nA Go package is built first (CGO_ENABLED=0 -trimpath), for the platform of the workers.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.take(args)
-			c, err := a.dial(cmd.Context())
+			c, err := a.dialPatiently(cmd.Context())
 			if err != nil {
 				return err
 			}

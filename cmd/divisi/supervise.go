@@ -41,6 +41,9 @@ type supervisor struct {
 	restart bool
 	log     io.Writer
 	changed func(clusterInfo) // called after each start, one call at a time
+	// links, if set, adds arguments for a worker: through which addresses it reaches
+	// the coordinator, and others reach it.
+	links func(worker, coordinator string) []string
 
 	exe      string
 	lifeline *os.File // write end: never written to
@@ -103,8 +106,12 @@ func (s *supervisor) start(ctx context.Context) (err error) {
 		name := "worker-" + strconv.Itoa(i+1)
 		w := &process{role: "worker", log: filepath.Join(s.dir, name+".log"), ready: readyLine{ID: name, Address: "127.0.0.1:0"}}
 		w.args = func() []string {
-			return []string{"worker", "--id", name, "--coordinator", coord.ready.Address, "--listen", w.ready.Address,
+			args := []string{"worker", "--id", name, "--coordinator", coord.ready.Address, "--listen", w.ready.Address,
 				"--dir", filepath.Join(s.dir, name), "--slots", strconv.Itoa(s.slots), "--memory", strconv.FormatInt(s.memory, 10), "--drain-grace", "0"}
+			if s.links != nil {
+				args = append(args, s.links(name, coord.ready.Address)...) // the last of two flags counts
+			}
+			return args
 		}
 		s.procs = append(s.procs, w)
 	}

@@ -37,6 +37,8 @@ func workerCommand(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.config.Coordinator, "coordinator", "127.0.0.1:7070", "the coordinator's address")
 	f.StringVar(&o.config.Listen, "listen", "127.0.0.1:0", "address of the exchange, which other workers reach")
+	f.StringVar(&o.config.Advertise, "advertise", "", "address at which others reach the exchange, if not at --listen")
+	f.StringVar(&o.config.Machine, "machine", "", "workers with the same name read each other's files (default: found out)")
 	f.StringVar(&o.config.Dir, "dir", "divisi-worker", "folder for shuffle files, logs and programs")
 	f.StringSliceVar(&o.config.SpillDirs, "spill-dir", nil, "more folders for spill and shuffle files (repeatable)")
 	f.IntVar(&o.config.Slots, "slots", runtime.NumCPU(), "tasks at a time")

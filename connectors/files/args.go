@@ -28,7 +28,10 @@ type SourceArgs struct {
 	// Predicate is a condition on the columns of the files that all rows fulfil that
 	// anyone will look at. A format may leave out rows that do not; it need not.
 	Predicate expr.Expr `json:"predicate,omitzero"`
-	Policy    Policy    `json:"policy,omitzero"`
+	// Partitions are columns that stand in the names of folders, column=value, as Hive
+	// has them, instead of in the files. They are strings unless Schema says otherwise.
+	Partitions []string `json:"partitions,omitempty"`
+	Policy     Policy   `json:"policy,omitzero"`
 	// MaxRecordBytes bounds one record; 0 means DefaultMaxRecordBytes.
 	MaxRecordBytes int64 `json:"max_record_bytes,omitempty"`
 }
@@ -57,8 +60,8 @@ type Policy struct {
 type SinkArgs struct {
 	Path   string `json:"path"` // the folder
 	Format string `json:"format"`
-	// Options are the format's own, and "compression": none, gzip or zstd for
-	// formats that do not compress by themselves.
+	// Options are the format's own, and "compression" for formats that do
+	// not compress by themselves: codec.Names has the names.
 	Options json.RawMessage `json:"options,omitempty"`
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -136,11 +137,18 @@ func WithoutMetadata(s *arrow.Schema) *arrow.Schema {
 }
 
 // Places finds the columns of want in a file's own schema, by name and type; whether
-// a nested value may be null is not compared. See Retype.
+// a nested value may be null is not compared. See Retype. A column that the file lacks
+// and that may be null is at -1: all its values are null; but a file that has none of
+// the columns is another's.
 func Places(op, path string, have, want *arrow.Schema) ([]int, error) {
 	var places []int
+	var lacking error
 	for _, f := range want.Fields() {
 		i, err := ColumnIndex(op, have, f.Name)
+		if err != nil && f.Nullable && !have.HasField(f.Name) {
+			places, lacking = append(places, -1), err
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
@@ -149,6 +157,9 @@ func Places(op, path string, have, want *arrow.Schema) ([]int, error) {
 				Err: fmt.Errorf("column %s is %s, in the other files or the given schema it is %s", f.Name, have.Field(i).Type, f.Type)}
 		}
 		places = append(places, i)
+	}
+	if lacking != nil && !slices.ContainsFunc(places, func(i int) bool { return i >= 0 }) {
+		return nil, fmt.Errorf("%s: %w", path, lacking)
 	}
 	return places, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/divisi-data/divisi/connectors/files/codec"
 	"github.com/divisi-data/divisi/dataflow"
 )
 
@@ -32,8 +33,10 @@ type Blocks struct {
 	in     *Input
 	env    *dataflow.Env
 	src    io.ReadCloser
-	carry  []byte // begun but unfinished record, follows the last block
-	skip   bool   // the record before the range is still to be passed over
+	stored *storedReader // what src reads from
+	parts  codec.Range   // of a compressed file that may be cut; nil otherwise
+	carry  []byte        // begun but unfinished record, follows the last block
+	skip   bool          // the record before the range is still to be passed over
 	done   bool
 	closed bool
 	err    error
@@ -64,6 +67,13 @@ func NewBlocks(env *dataflow.Env, in *Input, opt BlockOptions) (*Blocks, error) 
 	b := &Blocks{opt: opt, in: in, env: env, chunk: max(env.BatchBytes, 16)}
 	start := in.Offset
 	b.pos, b.end = in.Offset, in.End()
+	if in.Codec != Plain && opt.Cut == nil && opt.Record == 0 {
+		if err := b.openParts(); err != nil {
+			in.Close()
+			return nil, in.Fail(opt.Op, 0, err)
+		}
+		return b, nil
+	}
 	if in.Codec != Plain || opt.Cut != nil {
 		start, b.pos, b.end = 0, 0, math.MaxInt64
 	} else if opt.Record > 0 {
@@ -78,13 +88,42 @@ func NewBlocks(env *dataflow.Env, in *Input, opt BlockOptions) (*Blocks, error) 
 		b.done = true
 		return b, nil
 	}
-	src, err := in.Reader(start)
-	if err != nil {
+	var err error
+	b.stored = &storedReader{file: in.File, pos: start, size: in.Size}
+	if b.src, err = in.read(b.stored); err != nil {
 		in.Close()
 		return nil, in.Fail(opt.Op, 0, err)
 	}
-	b.src = src
 	return b, nil
+}
+
+// openParts begins to read lines of a compressed file. Where in it the range's parts
+// lie is not known before they are read, so the lines are cut a little differently: a
+// line that begins right behind a range's last byte still belongs to the range, and
+// the next one always passes over what it begins with, be it a whole line or not.
+func (b *Blocks) openParts() error {
+	b.stored = &storedReader{file: b.in.File, pos: b.in.Offset, size: b.in.Size}
+	src, parts, err := decompressRange(b.in, b.stored)
+	if err != nil {
+		return err
+	}
+	b.src, b.parts = src, parts
+	b.pos, b.end, b.claimed = 0, math.MaxInt64, 0
+	b.skip = b.in.Offset > 0
+	b.done = parts.Own() == 0
+	return nil
+}
+
+// learn moves the end to behind the range's own parts as soon as that is known.
+func (b *Blocks) learn() {
+	if b.parts == nil {
+		return
+	}
+	if own := b.parts.Own(); own < math.MaxInt64 {
+		b.mu.Lock()
+		b.end = own + 1
+		b.mu.Unlock()
+	}
 }
 
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
@@ -135,6 +174,7 @@ func (b *Blocks) next(ctx context.Context) (Block, error) {
 		want := b.claim(n, buf.Len()-n)
 		k, err := io.ReadFull(b.src, buf.Bytes()[n:n+want])
 		n += k
+		b.learn()
 		eof := errors.Is(err, io.EOF) || err == io.ErrUnexpectedEOF
 		if err != nil && !eof {
 			return Block{}, b.in.Fail(b.opt.Op, b.pos+int64(n), err)
@@ -147,7 +187,7 @@ func (b *Blocks) next(ctx context.Context) (Block, error) {
 				}
 				b.move(int64(n))
 				n = 0
-				if b.pos >= b.end { // the range lies inside one long line
+				if b.past() { // the range lies inside one long line
 					return Block{}, io.EOF
 				}
 				continue
@@ -276,6 +316,13 @@ func (b *Blocks) grow(buf *memory.Buffer) error {
 	return nil
 }
 
+// past reports whether what comes next is not ours.
+func (b *Blocks) past() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pos >= b.end
+}
+
 func (b *Blocks) move(n int64) {
 	b.mu.Lock()
 	b.pos += n
@@ -300,9 +347,14 @@ func (b *Blocks) Progress() dataflow.Progress {
 	defer b.mu.Unlock()
 	p := dataflow.Progress{Bytes: max(0, b.pos-b.in.Offset), Rows: b.rows}
 	switch {
+	case b.in.Codec != Plain:
+		p.Bytes = b.pos
+		if b.stored != nil && b.in.Length > 0 {
+			p.Fraction = min(1, float64(b.stored.read.Load())/float64(b.in.Length))
+		}
 	case b.end == math.MaxInt64:
 		p.Fraction = 0
-		if b.in.Size > 0 && b.in.Codec == Plain {
+		if b.in.Size > 0 {
 			p.Fraction = min(1, float64(b.pos)/float64(b.in.Size))
 		}
 	case b.end > b.in.Offset:
@@ -316,7 +368,7 @@ func (b *Blocks) Shrink(keep float64) (int64, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	left := b.end - b.claimed
-	if b.end == math.MaxInt64 || left < shrinkMin {
+	if b.in.Codec != Plain || b.end == math.MaxInt64 || left < shrinkMin {
 		return 0, false
 	}
 	end := b.claimed + int64(float64(left)*min(1, max(0, keep)))

@@ -1,53 +1,44 @@
 package files
 
 import (
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 
-	kgzip "github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-
+	"github.com/divisi-data/divisi/connectors/files/codec"
 	"github.com/divisi-data/divisi/dataflow"
 )
-
-// zstdMemoryMax bounds what a decoder allocates for a window that a file's header
-// asks for.
-const zstdMemoryMax = 128 << 20
 
 // decompress reads several members or frames one after the other, as the tools do.
 func decompress(c Codec, raw *storedReader, path string) (io.ReadCloser, error) {
 	d := &decompressor{path: path, codec: c, raw: raw}
-	switch c {
-	case Gzip:
-		if raw.size == 0 { // no member at all: an empty file, as gzip takes it
-			d.r = raw
-			return d, nil
-		}
-		z, err := kgzip.NewReader(raw)
-		if err != nil {
-			return nil, d.explain(err)
-		}
-		d.r, d.close = z, func() { z.Close() }
-	case Zstd:
-		z, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(zstdMemoryMax), zstd.WithDecoderMaxWindow(zstdMemoryMax))
-		if err != nil {
-			return nil, d.explain(err)
-		}
-		d.r, d.close = z, z.Close
-	default:
-		return nil, fmt.Errorf("codec %q is unknown", c)
+	if raw.size == 0 { // no member at all: an empty file, as gzip takes it
+		d.r = io.NopCloser(raw)
+		return d, nil
+	}
+	var err error
+	if d.r, err = codec.NewReader(c, raw); err != nil {
+		return nil, d.explain(err)
 	}
 	return d, nil
+}
+
+// decompressRange reads the parts of a compressed file that belong to a range.
+func decompressRange(in *Input, raw *storedReader) (*decompressor, codec.Range, error) {
+	d := &decompressor{path: in.Path, codec: in.Codec, raw: raw}
+	r, err := codec.OpenRange(in.Codec, raw, in.Size, in.Offset, in.End())
+	if err != nil {
+		return nil, nil, d.explain(err)
+	}
+	d.r = r
+	return d, r, nil
 }
 
 type decompressor struct {
 	path  string
 	codec Codec
 	raw   *storedReader
-	r     io.Reader
-	close func()
+	r     io.ReadCloser
 }
 
 func (d *decompressor) Read(p []byte) (int, error) {
@@ -58,50 +49,25 @@ func (d *decompressor) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (d *decompressor) Close() error {
-	if d.close != nil {
-		d.close()
-		d.close = nil
-	}
-	return nil
-}
+func (d *decompressor) Close() error { return d.r.Close() }
 
 // explain tells a failing store from bytes that do not decompress.
 func (d *decompressor) explain(err error) error {
 	if d.raw.err != nil {
 		return d.raw.err
 	}
-	cause := "not a whole " + string(d.codec) + " file"
-	if errors.Is(err, gzip.ErrChecksum) || errors.Is(err, kgzip.ErrChecksum) || errors.Is(err, zstd.ErrCRCMismatch) {
-		cause = "its checksum does not match"
+	if !errors.Is(err, codec.ErrChecksum) {
+		err = fmt.Errorf("not a whole %s file: %w", d.codec, err)
 	}
 	return &dataflow.Error{Op: "files.decompress", Path: fmt.Sprintf("%s:%d", d.path, d.raw.pos), Kind: dataflow.User,
-		Err: fmt.Errorf("%w: %s: %w", dataflow.ErrMalformed, cause, err)}
+		Err: fmt.Errorf("%w: %w", dataflow.ErrMalformed, err)}
 }
 
-// compress wraps w; the result's Close ends the stream and leaves w open.
+// compress wraps w; the result's Close ends the stream and leaves w open. A file of
+// zstd can be read in ranges.
 func compress(c Codec, w io.Writer) (io.WriteCloser, error) {
-	switch c {
-	case Plain:
-		return nopWriteCloser{w}, nil
-	case Gzip:
-		return kgzip.NewWriterLevel(w, kgzip.DefaultCompression)
-	case Zstd:
-		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithZeroFrames(true))
+	if c == codec.Zstd {
+		return codec.NewFrameWriter(w)
 	}
-	return nil, fmt.Errorf("compression %q is unknown (have none, gzip, zstd)", c)
-}
-
-type nopWriteCloser struct{ io.Writer }
-
-func (nopWriteCloser) Close() error { return nil }
-
-func codecSuffix(c Codec) string {
-	switch c {
-	case Gzip:
-		return ".gz"
-	case Zstd:
-		return ".zst"
-	}
-	return ""
+	return codec.NewWriter(c, w)
 }

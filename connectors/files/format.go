@@ -44,12 +44,19 @@ type Reader interface {
 	Schema(ctx context.Context, sample func() (*Input, error)) (*arrow.Schema, error)
 	// Splittable reports whether Open takes byte ranges: it must then yield, over
 	// any cut of a file into ranges, each record exactly once. A record belongs to
-	// the range in which it begins. Compressed files are never cut.
+	// the range in which it begins. Compressed files are cut only for a LineReader.
 	Splittable() bool
 	// Open reads the records that belong to a range. schema is what Schema said.
 	// The stream owns in, also when Open fails. It should implement
 	// dataflow.Progresser and Locator, and Shrinker where a range can be cut short.
 	Open(env *dataflow.Env, in *Input, schema *arrow.Schema) (dataflow.Stream, error)
+}
+
+// A LineReader is a Reader that may read lines, with Blocks that are told neither of
+// records nor of cuts. Where it does, its compressed files are cut too, if their codec
+// has parts that can be read alone.
+type LineReader interface {
+	ByLine() bool
 }
 
 // A Shrinker is a stream over a range that can give away its end.

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"strconv"
-	"strings"
+	"sync/atomic"
 
+	"github.com/divisi-data/divisi/connectors/files/codec"
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/storage"
 )
@@ -17,32 +17,20 @@ import (
 var ErrInputChanged = errors.New("input changed while the job was running")
 
 // Codec is how a file's bytes are compressed, known by the end of its name.
-type Codec string
+type Codec = codec.Codec
 
-// The codecs.
-const (
-	Plain Codec = ""
-	Gzip  Codec = "gzip"
-	Zstd  Codec = "zstd"
-)
+// Plain is the codec of what is not compressed.
+const Plain = codec.Plain
 
 // CodecOf is the codec of a file by its name.
-func CodecOf(name string) Codec {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".gz", ".gzip":
-		return Gzip
-	case ".zst", ".zstd":
-		return Zstd
-	}
-	return Plain
-}
+func CodecOf(name string) Codec { return codec.Of(name) }
 
 // An Input is an open file and the range of it that is to be read.
 type Input struct {
 	Path   string // what a user would write, for messages
 	File   storage.File
 	Size   int64 // stored bytes of the whole file
-	Offset int64 // the range; a compressed file is always read whole
+	Offset int64 // the range, of stored bytes
 	Length int64
 	Codec  Codec
 	// MaxRecordBytes bounds one record.
@@ -61,15 +49,24 @@ func (in *Input) Close() error { return in.File.Close() }
 // file the offset must be 0. The bytes after the range are readable too: the last
 // record may reach beyond it.
 func (in *Input) Reader(offset int64) (io.ReadCloser, error) {
-	raw := &storedReader{file: in.File, pos: offset, size: in.Size}
+	return in.read(&storedReader{file: in.File, pos: offset, size: in.Size})
+}
+
+func (in *Input) read(raw *storedReader) (io.ReadCloser, error) {
 	if in.Codec == Plain {
 		return io.NopCloser(raw), nil
 	}
 	return decompress(in.Codec, raw, in.Path)
 }
 
-// Place is a position in the file for messages and dataflow.Locator.
-func (in *Input) Place(offset int64) string { return in.Path + ":" + strconv.FormatInt(offset, 10) }
+// Place is a position in the file for messages and dataflow.Locator. In a range of a
+// compressed file it is where the range begins and how many decompressed bytes follow.
+func (in *Input) Place(offset int64) string {
+	if in.Codec != Plain && in.Offset > 0 {
+		return fmt.Sprintf("%s:%d+%d", in.Path, in.Offset, offset)
+	}
+	return in.Path + ":" + strconv.FormatInt(offset, 10)
+}
 
 // shownBytes of a bad record stand in its error.
 const shownBytes = 256
@@ -138,6 +135,7 @@ type storedReader struct {
 	file      storage.File
 	pos, size int64
 	err       error
+	read      atomic.Int64 // bytes, for whoever watches
 }
 
 func (r *storedReader) Read(p []byte) (int, error) {
@@ -149,12 +147,29 @@ func (r *storedReader) Read(p []byte) (int, error) {
 	}
 	n, err := r.file.ReadAt(p, r.pos)
 	r.pos += int64(n)
+	r.read.Add(int64(n))
 	if n == len(p) {
 		err = nil
 	} else if err == io.EOF || err == nil { // shorter than it said it was
 		err = fmt.Errorf("%w: %d bytes long, was %d", ErrInputChanged, r.pos, r.size)
 	}
 	if err != nil {
+		r.err = err
+	}
+	return n, err
+}
+
+// ReadAt implements io.ReaderAt, for codecs whose parts are read alone.
+func (r *storedReader) ReadAt(p []byte, off int64) (int, error) {
+	n, err := r.file.ReadAt(p, off)
+	r.read.Add(int64(n))
+	if n == len(p) {
+		return n, nil
+	}
+	if err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != io.EOF || off+int64(n) < r.size {
 		r.err = err
 	}
 	return n, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/divisi-data/divisi/connectors/files/codec"
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/storage"
 )
@@ -43,7 +44,7 @@ func (s *sink) Open(env *dataflow.Env) (dataflow.Writer, error) {
 	if err := json.Unmarshal(env.Output.Commit.Prepared, &prep); err != nil {
 		return nil, &dataflow.Error{Op: "files.Write", Path: s.path, Kind: dataflow.Fatal, Err: fmt.Errorf("what Prepare said: %w", err)}
 	}
-	name := partName(prep.Base+env.Output.Part, s.writer.Suffix()+codecSuffix(s.codec))
+	name := partName(prep.Base+env.Output.Part, s.writer.Suffix()+codec.Suffix(s.codec))
 	return &part{env: env, sink: s, fs: fs, name: join(out, name), receipt: dataflow.Receipt{Task: env.Task}}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"strconv"
 	"strings"
@@ -55,7 +56,7 @@ func NewSink(a SinkArgs) (dataflow.Sink, error) {
 		}
 	} else {
 		s.codec = codec
-		if _, err := compress(codec, nopWriteCloser{}); err != nil {
+		if _, err := compress(codec, io.Discard); err != nil {
 			return fail(err)
 		}
 	}

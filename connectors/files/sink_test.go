@@ -73,7 +73,7 @@ func mustSource(t testing.TB, a files.SourceArgs) dataflow.Source {
 }
 
 func TestConnector(t *testing.T) {
-	for _, compression := range []string{"none", "gzip", "zstd"} {
+	for _, compression := range []string{"none", "gzip", "zstd", "snappy"} {
 		t.Run(compression, func(t *testing.T) {
 			connectortest.Run(t, connectortest.Connector{
 				New: func(t *testing.T) connectortest.Place {

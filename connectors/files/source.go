@@ -54,7 +54,13 @@ func NewSource(a SourceArgs) (dataflow.Source, error) {
 			return fail("schema: %w", err)
 		}
 	}
-	if s.reader, err = f.Reader(ReadOptions{Options: a.Options, Schema: s.given, Columns: a.Columns, Predicate: a.Predicate}); err != nil {
+	o := ReadOptions{Options: a.Options, Schema: s.given, Columns: a.Columns, Predicate: a.Predicate}
+	if len(a.Partitions) > 0 {
+		s.reader, err = newPartitioned(f, o, a.Partitions)
+	} else {
+		s.reader, err = f.Reader(o)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if a.Policy.Bad == onlyBad {
@@ -116,7 +122,7 @@ func (s *source) Splits(ctx context.Context, hint dataflow.SplitHint) ([]dataflo
 		// A type that has no name in the list of columns is found again in each file.
 		schema, _ = EncodeSchema(inferred)
 	}
-	return cut(ctx, found, s.reader.Splittable(), schema, hint)
+	return cut(ctx, found, s.reader, schema, hint)
 }
 
 func anyBytes(found []foundFile) bool {

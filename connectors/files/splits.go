@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/divisi-data/divisi/connectors/files/codec"
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/storage"
 )
@@ -46,7 +47,7 @@ func openCost(uri string) int64 {
 }
 
 // cut makes splits: large files in ranges, small ones packed in order of name.
-func cut(ctx context.Context, found []foundFile, splittable bool, schema json.RawMessage, hint dataflow.SplitHint) ([]dataflow.Split, error) {
+func cut(ctx context.Context, found []foundFile, r Reader, schema json.RawMessage, hint dataflow.SplitHint) ([]dataflow.Split, error) {
 	size := target(found, hint)
 	var splits []dataflow.Split
 	var pack packed
@@ -65,7 +66,11 @@ func cut(ctx context.Context, found []foundFile, splittable bool, schema json.Ra
 		}
 		open := min(openCost(f.uri), size/4)
 		ranges := int64(1)
-		if splittable && CodecOf(f.name) == Plain {
+		can, err := cuttable(ctx, f, r, size)
+		if err != nil {
+			return nil, err
+		}
+		if can {
 			// A rest of a tenth is not worth a task of its own.
 			ranges = max(1, (f.size-size/10+size-1)/size)
 		}
@@ -83,6 +88,28 @@ func cut(ctx context.Context, found []foundFile, splittable bool, schema json.Ra
 		}
 	}
 	return splits, flush()
+}
+
+// cuttable reports whether a file may be cut into ranges. Of a compressed one that is
+// long enough the last bytes may be read.
+func cuttable(ctx context.Context, f foundFile, r Reader, size int64) (bool, error) {
+	c := CodecOf(f.name)
+	if c == Plain || !r.Splittable() {
+		return r.Splittable(), nil
+	}
+	if l, ok := r.(LineReader); !ok || !l.ByLine() || !codec.Cuttable(c) || f.size <= size {
+		return false, nil
+	}
+	file, err := f.fs.Open(ctx, f.name)
+	if err != nil {
+		return false, storageError("files.Splits", f.uri, err)
+	}
+	defer file.Close()
+	ok, err := codec.Cuts(c, file, f.size)
+	if err != nil {
+		err = storageError("files.Splits", f.uri, err)
+	}
+	return ok, err
 }
 
 // packed is a split under construction.

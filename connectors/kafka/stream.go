@@ -34,7 +34,6 @@ type stream struct {
 	end   int64      // of what is read here: the rest may have been given away
 	taken int64      // offsets below are fetched
 	read  dataflow.Progress
-	bytes int64 // estimate of the whole piece, by what was read
 }
 
 // unpackMaxMin is how large a batch of records may become that was compressed.

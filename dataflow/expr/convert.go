@@ -268,18 +268,6 @@ func (c *column) put(i int, l literal) {
 	}
 }
 
-// null makes row i null.
-func (c *column) null(i int) {
-	if c.v.valid == nil {
-		c.v.valid = c.f.u8.get(c.f.n)
-		for j := range c.v.valid {
-			c.v.valid[j] = 1
-		}
-	}
-	c.v.valid[i] = 0
-	c.put(i, literal{})
-}
-
 func (c *column) done() (*vec, error) {
 	if len(c.v.data) > math.MaxInt32 {
 		return nil, fmt.Errorf("the text of a batch is longer than 2 GiB")

@@ -114,28 +114,33 @@ func (g *groupTable) bytesEach() int64 {
 
 func (g *groupTable) textBytes() int64 { return int64(len(g.arena)) }
 
-// find sets gids to the groups of n rows with the given keys and makes those that
-// are new. Rows for which there is no room get 0 and are returned.
-func (g *groupTable) find(keys []arrow.Array, n int, gids []int32) (missed []int32) {
+// find sets gids to the groups of those that sel names of n rows with the given keys,
+// and makes groups that are new. Rows for which there is no room get 0 and are
+// returned.
+func (g *groupTable) find(keys []arrow.Array, n int, sel, gids []int32) (missed []int32) {
 	g.load(keys, n)
 	g.missed = g.missed[:0]
 	if g.width == 1 {
-		g.findNumbers(gids)
+		g.findNumbers(sel, gids)
 	} else {
-		g.findWords(gids)
+		g.findWords(sel, gids)
 	}
 	return g.missed
 }
 
-func (g *groupTable) findNumbers(gids []int32) {
-	for i, w := range g.words[:len(gids)] {
-		h := g.hashes[i]
-		slots, keys := g.slots, g.keys
-		mask := uint64(len(slots) - 1)
-		for at := h >> g.shift; ; at = (at + 1) & mask {
+func (g *groupTable) findNumbers(sel, gids []int32) {
+	words, hashes := g.words, g.hashes
+	slots, keys, shift := g.slots, g.keys, g.shift
+	mask := uint64(len(slots) - 1)
+	for _, r := range sel {
+		i := int(r)
+		w, h := words[i], hashes[i]
+		for at := h >> shift; ; at = (at + 1) & mask {
 			s := slots[at&mask]
 			if s == 0 {
 				gids[i] = g.insert(i, h, at)
+				slots, keys, shift = g.slots, g.keys, g.shift
+				mask = uint64(len(slots) - 1)
 				break
 			}
 			if s>>32 == h&math.MaxUint32 && keys[uint32(s)] == w {
@@ -146,13 +151,14 @@ func (g *groupTable) findNumbers(gids []int32) {
 	}
 }
 
-func (g *groupTable) findWords(gids []int32) {
+func (g *groupTable) findWords(sel, gids []int32) {
 	long := false
 	for _, t := range g.texts {
 		long = long || t.long
 	}
 	width := g.width
-	for i := range gids {
+	for _, r := range sel {
+		i := int(r)
 		h, key := g.hashes[i], g.words[i*width:(i+1)*width]
 		mask := uint64(len(g.slots) - 1)
 	probe:

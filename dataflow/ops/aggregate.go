@@ -129,7 +129,7 @@ func (a *aggregate) Open(env *dataflow.Env, in ...dataflow.Stream) (dataflow.Str
 // A partial aggregate holds so many groups, which stay in the cache; when rows are
 // fewer than half again as many, grouping is not worth it for a while.
 const (
-	partialGroups = 1 << 16
+	partialGroups = 1 << 14
 	skippedRows   = 16 * partialGroups
 )
 
@@ -148,8 +148,9 @@ type aggStream struct {
 	groups groupTable
 	accs   []accumulator
 	gids   []int32
-	rows   int64 // since the table was empty
-	skip   int64 // rows that pass without being grouped
+	every  []int32 // 0, 1, 2, ...
+	rows   int64   // since the table was empty
+	skip   int64   // rows that pass without being grouped
 	single dataflow.Batch
 
 	ended   bool // the input at hand is
@@ -314,6 +315,9 @@ func (s *aggStream) take(b dataflow.Batch) error {
 				return err
 			}
 			if !all {
+				if done, err := s.takeMost(b, sel); done || err != nil {
+					return err
+				}
 				rows, n = sel, len(sel)
 			}
 		}
@@ -333,7 +337,27 @@ func (s *aggStream) take(b dataflow.Batch) error {
 		s.single, err = s.pass(cols, n)
 		return err
 	}
-	return s.group(cols, n)
+	return s.group(cols, n, nil)
+}
+
+// takeMost is take where nearly all rows pass: columns are looked at as they lie
+// instead of being gathered, and the few other rows count for group 0. It is not
+// done where an expression fails, which may be on such a row only.
+func (s *aggStream) takeMost(b dataflow.Batch, sel []int32) (done bool, err error) {
+	n := int(b.NumRows())
+	if s.skip > 0 || len(sel) < n-n/4 {
+		return false, nil
+	}
+	cols, err := s.cols.Eval(b, nil)
+	if err != nil {
+		return false, nil
+	}
+	defer func() {
+		for _, c := range cols {
+			c.Release()
+		}
+	}()
+	return true, s.group(cols, n, sel)
 }
 
 // pass makes groups of one of the rows.
@@ -373,18 +397,27 @@ func (s *aggStream) pass(cols []arrow.Array, n int) (dataflow.Batch, error) {
 	return array.NewRecordBatch(s.schema, out, int64(n)), nil
 }
 
-func (s *aggStream) group(cols []arrow.Array, n int) error {
+// group puts n rows, or those of them that sel names, into their groups.
+func (s *aggStream) group(cols []arrow.Array, n int, sel []int32) error {
 	if cap(s.gids) < n {
 		s.gids = make([]int32, n)
 	}
 	s.gids = s.gids[:n]
-	s.rows += int64(n)
+	if sel == nil {
+		for i := len(s.every); i < n; i++ {
+			s.every = append(s.every, int32(i))
+		}
+		sel = s.every[:n]
+	} else {
+		clear(s.gids)
+	}
+	s.rows += int64(len(sel))
 	if len(s.Keys) == 0 {
 		s.groups.n = 2
-		for i := range s.gids {
+		for _, i := range sel {
 			s.gids[i] = 1
 		}
-	} else if err := s.find(cols, n); err != nil {
+	} else if err := s.find(cols, n, sel); err != nil {
 		return err
 	}
 	s.grow()
@@ -409,7 +442,7 @@ func (s *aggStream) grow() {
 
 // find sets gids to the rows' groups, 0 for those that find no room in memory,
 // which are spilled.
-func (s *aggStream) find(cols []arrow.Array, n int) error {
+func (s *aggStream) find(cols []arrow.Array, n int, sel []int32) error {
 	g := &s.groups
 	partial := s.Mode == "partial"
 	force := partial || g.n == 1
@@ -424,7 +457,7 @@ func (s *aggStream) find(cols []arrow.Array, n int) error {
 		}
 		return ok || force
 	}
-	missed := g.find(cols[:len(s.Keys)], n, s.gids)
+	missed := g.find(cols[:len(s.Keys)], n, sel, s.gids)
 	if partial && g.n > partialGroups {
 		s.full = true
 	}

@@ -175,6 +175,14 @@ func TestAggregateFinal(t *testing.T) {
 	n := b.Column(4).(*array.Int64)
 	opstest.Run(t, aggregated(t, "final", expr.Col("n").Gt(100), []string{"k"}, allAggs...), []dataflow.Batch{b},
 		grouped(b, func(i int) bool { return n.Value(i) > 100 }, 0), opstest.Unordered())
+	for _, keys := range [][]string{nil, {"k"}, {"d", "g"}} { // nearly all rows pass
+		var cols []int
+		for _, k := range keys {
+			cols = append(cols, b.Schema().FieldIndices(k)[0])
+		}
+		opstest.Run(t, aggregated(t, "final", expr.Col("n").Gt(-450), keys, allAggs...), []dataflow.Batch{b},
+			grouped(b, func(i int) bool { return n.Value(i) > -450 }, cols...), opstest.Unordered())
+	}
 	opstest.Run(t, aggregated(t, "final", expr.Col("n").Gt(10_000), nil, allAggs...), []dataflow.Batch{b},
 		grouped(b, func(int) bool { return false }), opstest.Unordered())
 }
@@ -245,7 +253,11 @@ func TestGroupsCollide(t *testing.T) {
 	}
 	gids := make([]int32, n)
 	g.slots, g.shift = make([]uint64, 1024), 54 // not rehashed: that would work out true hashes
-	g.findWords(gids)
+	rows := make([]int32, n)
+	for i := range rows {
+		rows[i] = int32(i)
+	}
+	g.findWords(rows, gids)
 	for i, id := range gids {
 		if int(id) != i%100+1 {
 			t.Fatalf("row %d is in group %d", i, id)

@@ -72,7 +72,7 @@ func (t *built) add(b dataflow.Batch, cols []int, force bool) (bool, error) {
 	}
 	size := order.BatchBytes(b)
 	// Beside the rows and keys: hash, chain, null and matched of each, and slots.
-	need := t.bytes + size + t.keys.Bytes() + 14*int64(all) + slotBytes(all)
+	need := t.bytes + size + t.keys.Bytes() + 14*int64(all) + slotBytes(all) + bloomBytes(all)
 	if all > math.MaxInt32 || !t.mem.try(need-t.mem.n) && !force {
 		t.keys.Truncate(n)
 		return false, nil
@@ -120,6 +120,7 @@ func nullKeys(b dataflow.Batch, cols []int) []bool {
 func (t *built) index() {
 	n := t.rows.Rows()
 	t.table.reset(n)
+	t.table.bloom.reset(n)
 	chains := make([]int32, n)
 	t.next = nil
 	t.matched = make([]uint64, (n+63)/64)
@@ -132,6 +133,7 @@ func (t *built) index() {
 			t.next = chains
 		}
 		t.table.put(slot, t.hash[r], int32(r))
+		t.table.bloom.add(t.hash[r])
 	}
 	t.hash = nil
 	if n == 0 {

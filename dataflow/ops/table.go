@@ -14,6 +14,7 @@ import (
 type table struct {
 	slots []uint64
 	shift uint // of a hash, to the slot where its probe begins
+	bloom bloom
 }
 
 const homeFactor = 0x9e3779b97f4a7c15
@@ -60,15 +61,17 @@ func (t *table) find(h uint64, k *order.Keys, i int, have *order.Keys) (row int3
 // their own.
 func (t *table) findAll(rows []int32, hashes []uint64, k, have *order.Keys) {
 	a, b := k.Numbers(), have.Numbers()
+	sel := t.bloom.pass(rows, hashes)
 	if a == nil || b == nil {
-		for i, h := range hashes {
-			rows[i], _ = t.find(h, k, i, have)
+		for _, i := range sel {
+			rows[i], _ = t.find(hashes[i], k, int(i), have)
 		}
 		return
 	}
 	slots, shift := t.slots, t.shift
 	mask := uint64(len(slots) - 1)
-	for i, h := range hashes {
+	for _, i := range sel {
+		h := hashes[i]
 		v, found := a[i], int32(-1)
 		for at := h * homeFactor >> shift; ; at++ {
 			s := slots[at&mask]

@@ -154,7 +154,11 @@ func (c *compiler) expandOperator(n *dataflow.Node) ([]*tree, error) {
 	for _, in := range n.In {
 		schemas = append(schemas, in.Schema)
 	}
-	if _, err := op.Schema(schemas...); err != nil {
+	out, err := op.Schema(schemas...)
+	if err == nil && n.Op == nil {
+		err = sameColumns(out, n.Schema)
+	}
+	if err != nil {
 		return nil, at(n, err)
 	}
 	inputs := make([][]*tree, len(n.In))
@@ -168,15 +172,28 @@ func (c *compiler) expandOperator(n *dataflow.Node) ([]*tree, error) {
 		}
 		inputs[i] = b
 	}
-	var out []*tree
+	var trees []*tree
 	for _, first := range inputs[0] {
 		t := &tree{node: n, op: op, in: []*tree{first}, input: -1, path: []*dataflow.Node{n}}
 		for _, rest := range inputs[1:] {
 			t.in = append(t.in, rest[0].clone())
 		}
-		out = append(out, t.fuse())
+		trees = append(trees, t.fuse())
 	}
-	return out, nil
+	return trees, nil
+}
+
+// sameColumns says whether a registered operator makes the columns that the graph
+// was told of.
+func sameColumns(made, want *arrow.Schema) error {
+	ok := made.NumFields() == want.NumFields()
+	for i := 0; ok && i < made.NumFields(); i++ {
+		ok = made.Field(i).Type.ID() == want.Field(i).Type.ID()
+	}
+	if !ok {
+		return fmt.Errorf("the operator makes the columns (%s), the job says (%s)", schemaText(made), schemaText(want))
+	}
+	return nil
 }
 
 func (t *tree) clone() *tree {

@@ -5,6 +5,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 
@@ -21,6 +23,35 @@ import (
 // DialTimeout is how long Dial waits for a coordinator to answer, unless its
 // context ends earlier.
 const DialTimeout = 5 * time.Second
+
+// DialPatience is how long DialPatiently waits for a coordinator that is not there.
+const DialPatience = 3 * time.Second
+
+// DialPatiently is Dial for those who come to submit: a coordinator that is being
+// started again is waited for.
+func DialPatiently(ctx context.Context, addr string) (*Client, error) {
+	delay := 50 * time.Millisecond
+	for begin := time.Now(); ; {
+		c, err := Dial(ctx, addr)
+		var away *Unreachable
+		if !errors.As(err, &away) || time.Since(begin)+delay > DialPatience {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, time.Second)
+	}
+}
+
+// A connection over which nothing comes is asked whether it lives after so long, and
+// given up after so much more.
+const (
+	pingAfter  = 10 * time.Second
+	pingWithin = 10 * time.Second
+)
 
 // A Client is a connection to one coordinator. It is safe for many goroutines.
 type Client struct {
@@ -37,6 +68,7 @@ type Client struct {
 func Dial(ctx context.Context, addr string) (*Client, error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWithin}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: DialTimeout,
@@ -94,7 +126,8 @@ func (c *Client) Jobs(ctx context.Context, state string, limit int) ([]*pb.JobSt
 
 // Cancel asks for the end of a job and returns the state it is in now.
 func (c *Client) Cancel(ctx context.Context, id, why string) (pb.JobState, error) {
-	r, err := c.rpc.CancelJob(ctx, &pb.CancelJobRequest{Job: id, Why: why})
+	req := &pb.CancelJobRequest{Job: id, Why: why}
+	r, err := retry(ctx, c, func() (*pb.CancelJobReply, error) { return c.rpc.CancelJob(ctx, req) })
 	return r.GetState(), c.translate("cancel "+id, err)
 }
 

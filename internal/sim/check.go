@@ -21,7 +21,6 @@ type check struct {
 	streams  map[string]*conn  // incarnation: that it has at the coordinator
 	stale    map[string]bool   // ids of workers whose registrations came late
 	highest  map[string]uint64 // incarnation: the highest epoch it has seen
-	accepted map[string]bool   // jobs that clients were told of
 	ends     [3]int
 	copies   int
 	moves    int
@@ -62,7 +61,7 @@ func newCheck(w *world) *check {
 	return &check{
 		w: w, defs: map[string]*jobDef{}, jobs: map[string]*jobCheck{}, departed: map[string]bool{}, left: map[string]bool{},
 		excused: map[attempt]bool{}, contact: map[string]int64{}, streams: map[string]*conn{}, stale: map[string]bool{},
-		highest: map[string]uint64{}, accepted: map[string]bool{},
+		highest: map[string]uint64{},
 	}
 }
 

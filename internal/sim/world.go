@@ -1,7 +1,3 @@
-// Package sim is a whole cluster in one goroutine: the real coordinator (its machines and
-// its shell) over a model of everything around it - journal, network, workers, task
-// hosts, storage, clients and a saboteur - in virtual time, led by a seed. The same seed
-// gives the same history, letter by letter.
 package sim
 
 import (

@@ -19,6 +19,10 @@ func testHosts(t *testing.T, c *services.HDFSCluster) {
 	data := noise(1, 5<<20+1000) // six blocks
 	put(t, d, "/hosts/file", data)
 	put(t, d, "/hosts/empty", nil)
+	// A write ends with the first replica; -w waits for the second of each block.
+	if out, err := c.Shell(t.Context(), "-setrep", "-w", "2", "/hosts/file"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	blocks, err := d.locate(t.Context(), "/hosts/file")
 	if err != nil || len(blocks) != 6 {
 		t.Fatalf("%d blocks, %v", len(blocks), err)

@@ -36,6 +36,10 @@ type FetcherConfig struct {
 	// Near is the folder of the outputs of another worker whose files can be opened
 	// from here, "" where they cannot. Nil: only the own worker's.
 	Near func(l shuffle.Location) string
+	// Reading is called before an output is asked for at another worker: gone is to be
+	// called, at once or later, when it is known not to be there any more, until done
+	// is. Nil: that is never known.
+	Reading func(l shuffle.Location, gone func()) (done func())
 	// Stall is how long a peer may be silent while its answer is waited for, 0: 8 s.
 	Stall time.Duration
 }
@@ -106,15 +110,21 @@ func (f *Fetcher) remote(ctx context.Context, from shuffle.Location, lo, hi int)
 		return nil, lost(from, err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	c := &chunks{ctx: ctx, cancel: cancel, from: from, stall: f.cfg.Stall}
-	c.stream, err = pb.NewExchangeClient(conn).Fetch(ctx, &pb.FetchRequest{
-		Job: f.cfg.Job, PartitionLo: int32(lo), PartitionHi: int32(hi),
-		Tasks: []*pb.TaskID{{Job: from.Task.Job, Stage: int32(from.Task.Stage), Index: int32(from.Task.Index), Attempt: int32(from.Task.Attempt)}},
-	})
-	if err != nil {
-		return nil, c.failed(err)
+	c := &chunks{ctx: ctx, cancel: cancel, from: from, stall: f.cfg.Stall, silent: func() { f.drop(from.Address, conn) }}
+	if f.cfg.Reading != nil {
+		c.done = f.cfg.Reading(from, func() { cancel(&stalled{errMoved}) })
 	}
-	first, err := c.recv()
+	var first *pb.FetchChunk
+	err = c.within(func() (err error) { // the connection may have to be made
+		c.stream, err = pb.NewExchangeClient(conn).Fetch(ctx, &pb.FetchRequest{
+			Job: f.cfg.Job, PartitionLo: int32(lo), PartitionHi: int32(hi),
+			Tasks: []*pb.TaskID{{Job: from.Task.Job, Stage: int32(from.Task.Stage), Index: int32(from.Task.Index), Attempt: int32(from.Task.Attempt)}},
+		})
+		if err == nil {
+			first, err = c.stream.Recv()
+		}
+		return err
+	})
 	if err != nil {
 		return nil, c.failed(err)
 	}
@@ -152,6 +162,19 @@ func (f *Fetcher) conn(address string) (*grpc.ClientConn, error) {
 	return c, nil
 }
 
+// drop closes a connection on which nothing comes any more: the next fetch makes
+// another.
+func (f *Fetcher) drop(address string, c *grpc.ClientConn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.conns[address] == c {
+		delete(f.conns, address)
+		c.Close()
+	}
+}
+
+var errMoved = errors.New("the output is made again elsewhere")
+
 // chunks is the data of a stream of chunks.
 type chunks struct {
 	ctx    context.Context
@@ -159,6 +182,8 @@ type chunks struct {
 	stream pb.Exchange_FetchClient
 	from   shuffle.Location
 	stall  time.Duration
+	silent func() // is called when nothing has come for so long
+	done   func() // ends Reading; nil: there is none
 
 	rest []byte
 	left int64 // still to come, rest included
@@ -170,7 +195,11 @@ func (c *chunks) Read(p []byte) (int, error) {
 		if c.left <= 0 {
 			return 0, io.EOF
 		}
-		m, err := c.recv()
+		var m *pb.FetchChunk
+		err := c.within(func() (err error) {
+			m, err = c.stream.Recv()
+			return err
+		})
 		if err == io.EOF {
 			err = fmt.Errorf("the worker sent %d bytes too few", c.left)
 		}
@@ -185,11 +214,14 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// recv is the next chunk, for which the peer has a limited time.
-func (c *chunks) recv() (*pb.FetchChunk, error) {
-	late := timeOut(c.stall, c.cancel)
+// within calls f, for which the peer has a limited time.
+func (c *chunks) within(f func() error) error {
+	late := time.AfterFunc(c.stall, func() {
+		c.cancel(&stalled{fmt.Errorf("no answer within %s: the worker is stopped or cut off", c.stall)})
+		c.silent()
+	})
 	defer late.Stop()
-	return c.stream.Recv()
+	return f()
 }
 
 // timeOut ends a call to a peer that is silent for too long.
@@ -205,7 +237,7 @@ type stalled struct{ error }
 // failed ends the call and says what its failure means: lost, or the reader's own end.
 func (c *chunks) failed(err error) error {
 	cause := context.Cause(c.ctx)
-	c.cancel(nil)
+	c.Close()
 	var s *stalled
 	switch {
 	case errors.As(cause, &s):
@@ -219,6 +251,9 @@ func (c *chunks) failed(err error) error {
 // Close implements io.Closer.
 func (c *chunks) Close() error {
 	c.cancel(nil)
+	if c.done != nil {
+		c.done()
+	}
 	return nil
 }
 

@@ -171,7 +171,7 @@ func (h *host) start(build func(*dataflow.Job)) {
 	}
 	h.memory = newBudget("task host of "+h.job.Id, h.init.MemoryBytes, int(h.init.Slots))
 	h.fetcher = exchange.NewFetcher(exchange.FetcherConfig{
-		Job: h.job.Id, Own: h.init.ExchangeAddress, Dir: filepath.Join(h.init.Dirs[0], "shuffle"), Near: h.locations.near(h.init.Machine, h.job.Id),
+		Job: h.job.Id, Own: h.init.ExchangeAddress, Dir: filepath.Join(h.init.Dirs[0], "shuffle"), Near: h.locations.near(h.init.Machine, h.job.Id), Reading: h.locations.read,
 	})
 	ready := &pb.HostReady{Protocol: version.Protocol, Version: version.String(), Pid: int32(os.Getpid())}
 	p, err := compile(h.job, build)

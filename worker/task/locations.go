@@ -17,6 +17,7 @@ type locations struct {
 	mu      sync.Mutex
 	of      map[int]*exchangeLocations
 	workers map[string]place
+	reading map[*reading]bool
 	changed chan struct{} // closed and made anew at each change
 }
 
@@ -45,7 +46,7 @@ type exchangeLocations struct {
 type producer struct{ stage, index int }
 
 func newLocations() *locations {
-	return &locations{of: map[int]*exchangeLocations{}, workers: map[string]place{}, changed: make(chan struct{})}
+	return &locations{of: map[int]*exchangeLocations{}, workers: map[string]place{}, reading: map[*reading]bool{}, changed: make(chan struct{})}
 }
 
 // told takes a message of the worker's.
@@ -63,8 +64,46 @@ func (l *locations) told(m *pb.Locations) {
 		l.workers[b.Worker] = place{b.Machine, b.DataDir}
 		x.blocks[producer{t.Stage, t.Index}] = shuffle.Location{Worker: b.Worker, Address: b.Address, Path: shuffle.Name(t), Task: t}
 	}
+	for r := range l.reading {
+		if l.replaced(r.at) {
+			r.gone()
+		}
+	}
 	close(l.changed)
 	l.changed = make(chan struct{})
+}
+
+// A reading is an output that is being fetched from another worker.
+type reading struct {
+	at   shuffle.Location
+	gone func()
+}
+
+// read calls gone, at once or later, when the coordinator has named another output of
+// the same producer, until done is called. gone must not block.
+func (l *locations) read(at shuffle.Location, gone func()) (done func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := &reading{at, gone}
+	if l.replaced(at) {
+		gone()
+	}
+	l.reading[r] = true
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.reading, r)
+	}
+}
+
+// replaced says whether a producer's output is another than at. The caller holds mu.
+func (l *locations) replaced(at shuffle.Location) bool {
+	for _, x := range l.of {
+		if b, ok := x.blocks[producer{at.Task.Stage, at.Task.Index}]; ok {
+			return b.Task != at.Task || b.Worker != at.Worker
+		}
+	}
+	return false
 }
 
 // wait returns when each exchange's version has been reached.

@@ -42,6 +42,7 @@ func (a *attempt) failure(err error) *pb.TaskFailure {
 			f.LostInputs = append(f.LostInputs, protoID(l.Task))
 			f.LostAt = append(f.LostAt, l.Worker)
 		}
+		f.Corrupt = kind == dataflow.Corrupt
 		kind = dataflow.InputLost
 	}
 	f.ErrorKind = int32(kind)

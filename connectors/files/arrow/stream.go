@@ -86,6 +86,10 @@ func (s *stream) load() error {
 		}
 	}()
 	for i, p := range s.places {
+		if p < 0 { // the file lacks it
+			cols = append(cols, array.MakeArrayOfNull(s.env.Alloc, s.schema.Field(i).Type, int(b.NumRows())))
+			continue
+		}
 		col := b.Column(p)
 		if int64(col.Len()) != b.NumRows() {
 			return fmt.Errorf("column %s has %d rows of %d", b.ColumnName(p), col.Len(), b.NumRows())

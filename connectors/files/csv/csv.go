@@ -89,6 +89,9 @@ type reader struct {
 
 func (r reader) Splittable() bool { return !r.multiline }
 
+// ByLine implements files.LineReader.
+func (r reader) ByLine() bool { return !r.multiline }
+
 // Schema implements files.Reader.
 func (r reader) Schema(_ context.Context, sample func() (*files.Input, error)) (*arrow.Schema, error) {
 	file := r.file

@@ -40,6 +40,9 @@ type reader struct {
 
 func (reader) Splittable() bool { return true }
 
+// ByLine implements files.LineReader.
+func (reader) ByLine() bool { return true }
+
 func (r reader) Schema(_ context.Context, sample func() (*files.Input, error)) (*arrow.Schema, error) {
 	file := r.file
 	if file == nil {

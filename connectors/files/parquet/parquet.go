@@ -111,7 +111,8 @@ func open(env *dataflow.Env, in *files.Input) (*openFile, error) {
 		// Writers of Arrow put its schema there as well, in a form that the library
 		// trusts: one wrong bit asks for hundreds of gigabytes. Parquet's own is enough.
 		f.pq.MetaData().FileMetaData.KeyValueMetadata = nil
-		if f.arrow, err = pqarrow.NewFileReader(f.pq, pqarrow.ArrowReadProperties{}, files.Bounded(env.Alloc)); err != nil {
+		var arrowProps pqarrow.ArrowReadProperties
+		if f.arrow, err = pqarrow.NewFileReader(f.pq, arrowProps, files.Bounded(env.Alloc)); err != nil {
 			return err
 		}
 		s, err := f.arrow.Schema()
@@ -119,7 +120,15 @@ func open(env *dataflow.Env, in *files.Input) (*openFile, error) {
 			return err
 		}
 		f.schema = files.WithoutMetadata(s)
-		return nil
+		leaves, err := f.dictionaries()
+		if err != nil || len(leaves) == 0 {
+			return err
+		}
+		for _, leaf := range leaves {
+			arrowProps.SetReadDict(leaf, true)
+		}
+		f.arrow, err = pqarrow.NewFileReader(f.pq, arrowProps, files.Bounded(env.Alloc))
+		return err
 	})
 	if err != nil {
 		f.close()

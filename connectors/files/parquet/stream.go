@@ -56,6 +56,9 @@ func (s *stream) plan() (err error) {
 	}
 	s.leaves = map[int]bool{}
 	for _, f := range s.fields {
+		if f < 0 {
+			continue
+		}
 		markLeaves(&s.arrow.Manifest.Fields[f], s.leaves)
 	}
 	m := s.pq.MetaData()
@@ -136,6 +139,10 @@ func (s *stream) begin() error {
 		s.per = max(1, min(s.per, int64(s.env.BatchBytes)/width))
 	}
 	for _, f := range s.fields {
+		if f < 0 { // the file lacks it
+			s.readers = append(s.readers, nil)
+			continue
+		}
 		r, err := s.arrow.GetFieldReader(context.Background(), f, s.leaves, []int{s.group.index})
 		if err != nil {
 			return err
@@ -154,6 +161,10 @@ func (s *stream) batch() (dataflow.Batch, error) {
 		}
 	}()
 	for i, r := range s.readers {
+		if r == nil {
+			cols = append(cols, array.MakeArrayOfNull(s.env.Alloc, s.schema.Field(i).Type, int(n)))
+			continue
+		}
 		c, err := s.column(r, n)
 		if err != nil {
 			return nil, fmt.Errorf("column %s, row group %d: %w", s.schema.Field(i).Name, s.group.index, err)
@@ -185,7 +196,9 @@ func (s *stream) column(r *pqarrow.ColumnReader, n int64) (arrow.Array, error) {
 		return nil, fmt.Errorf("%d values instead of %d", chunked.Len(), n)
 	}
 	var out arrow.Array
-	if chunks := chunked.Chunks(); len(chunks) == 1 {
+	if chunks := chunked.Chunks(); chunked.DataType().ID() == arrow.DICTIONARY {
+		return s.spelled(chunks)
+	} else if len(chunks) == 1 {
 		out = chunks[0]
 		out.Retain()
 	} else if out, err = array.Concatenate(chunks, s.env.Alloc); err != nil {
@@ -198,9 +211,33 @@ func (s *stream) column(r *pqarrow.ColumnReader, n int64) (arrow.Array, error) {
 	return out, nil
 }
 
+// spelled makes text of a column's chunks of numbers into dictionaries.
+func (s *stream) spelled(chunks []arrow.Array) (arrow.Array, error) {
+	out := make([]arrow.Array, 0, len(chunks))
+	defer func() {
+		for _, a := range out {
+			a.Release()
+		}
+	}()
+	for _, c := range chunks {
+		a, err := expand(files.Bounded(s.env.Alloc), c.(*array.Dictionary))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a)
+	}
+	if len(out) == 1 {
+		out[0].Retain()
+		return out[0], nil
+	}
+	return array.Concatenate(out, s.env.Alloc)
+}
+
 func (s *stream) drop() {
 	for _, r := range s.readers {
-		r.Release()
+		if r != nil {
+			r.Release()
+		}
 	}
 	s.readers = nil
 }

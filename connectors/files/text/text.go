@@ -54,6 +54,9 @@ func (r reader) Schema(context.Context, func() (*files.Input, error)) (*arrow.Sc
 
 func (reader) Splittable() bool { return true }
 
+// ByLine implements files.LineReader.
+func (reader) ByLine() bool { return true }
+
 func (r reader) Open(env *dataflow.Env, in *files.Input, _ *arrow.Schema) (dataflow.Stream, error) {
 	blocks, err := files.NewBlocks(env, in, files.BlockOptions{Op: "text.Read"})
 	if err != nil {

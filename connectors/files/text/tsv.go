@@ -58,6 +58,9 @@ func (r tsvReader) Schema(context.Context, func() (*files.Input, error)) (*arrow
 
 func (tsvReader) Splittable() bool { return true }
 
+// ByLine implements files.LineReader.
+func (tsvReader) ByLine() bool { return true }
+
 func (r tsvReader) Open(env *dataflow.Env, in *files.Input, _ *arrow.Schema) (dataflow.Stream, error) {
 	blocks, err := files.NewBlocks(env, in, files.BlockOptions{Op: "tsv.Read"})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -190,13 +191,17 @@ func (t *trial) open(name string, s setup, read func(ctx context.Context, out da
 	return env.Memory.Peak()
 }
 
-// peakAllocator remembers the most that was allocated at once.
+// peakAllocator remembers the most that was allocated at once. An operator's own
+// goroutines may allocate too.
 type peakAllocator struct {
 	memory.GoAllocator
+	mu         sync.Mutex
 	used, peak int64
 }
 
 func (p *peakAllocator) add(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.used += int64(n)
 	p.peak = max(p.peak, p.used)
 }

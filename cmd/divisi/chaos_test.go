@@ -1,0 +1,71 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// chaosRuns is how many runs each of the tests below makes: few, or as many as
+// DIVISI_CHAOS_RUNS says ("make chaos RUNS=N").
+func chaosRuns(t *testing.T, few int) string {
+	t.Helper()
+	text := os.Getenv("DIVISI_CHAOS_RUNS")
+	if text == "" {
+		if testing.Short() {
+			few = 1
+		}
+		return strconv.Itoa(few)
+	}
+	if n, err := strconv.Atoi(text); err != nil || n < 1 {
+		t.Fatalf("DIVISI_CHAOS_RUNS=%s is no number of runs", text)
+	}
+	return text
+}
+
+// runsChaos runs "divisi chaos", which fails if an output is wrong or something is left.
+func runsChaos(t *testing.T, args ...string) {
+	t.Helper()
+	if _, err := os.Stat("/proc/self/cwd"); err != nil {
+		t.Skip("processes are found by /proc, which is not here")
+	}
+	seed := os.Getenv("DIVISI_CHAOS_SEED")
+	if seed == "" {
+		seed = "1"
+	}
+	cmd := exec.Command(filepath.Join(bin, "divisi"), append([]string{"chaos", "--seed", seed}, args...)...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A SIGKILL of any worker, the coordinator or a task host, at random moments: the
+// output is the same each time, and no process and no file is left.
+func TestChaosKills(t *testing.T) { runsChaos(t, "--faults", "kill", "--runs", chaosRuns(t, 4)) }
+
+// All kinds of faults that need no special rights.
+func TestChaos(t *testing.T) { runsChaos(t, "--runs", chaosRuns(t, 4)) }
+
+// A job of many stages, any component of which is killed or stopped again and again.
+func TestChaosManyStages(t *testing.T) {
+	stages, every, keys := "60", "700ms", "20000"
+	if os.Getenv("DIVISI_CHAOS_RUNS") != "" {
+		stages, every, keys = "100", "5s", "200000"
+	}
+	runsChaos(t, "--job", "chain", "--stages", stages, "--keys", keys, "--faults", "kill,stop", "--every", every, "--span", "10m", "--runs", "1")
+}
+
+// Many small jobs, of which a fifth is cancelled and a fifth loses a host: what there is
+// of processes, descriptors and files afterwards is what there was before.
+func TestChaosLeavesNothing(t *testing.T) {
+	jobs := "30"
+	if os.Getenv("DIVISI_CHAOS_RUNS") != "" {
+		jobs = "1000"
+	}
+	runsChaos(t, "--leaks", jobs)
+}

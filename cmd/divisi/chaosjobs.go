@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	df "github.com/divisi-data/divisi/dataflow"
+)
+
+// chainMark as the first argument makes the binary's job the chain instead of the word
+// count: chainMark STAGES KEYS IN... OUT.
+const chainMark = "@chain"
+
+const chainPartitions = 4
+
+// chain is a job of many small stages: words are numbered, and the numbers move
+// between tasks at each stage, by a hash of a new key or in turn.
+func chain(j *df.Job) {
+	a := j.Args()
+	stages, err := strconv.Atoi(a[1])
+	keys, kerr := strconv.ParseInt(a[2], 10, 64)
+	if err != nil || kerr != nil || stages < 2 || keys < 1 {
+		j.Errorf("the chain has 2 stages or more and a number of keys, not %q and %q", a[1], a[2])
+		return
+	}
+	in, out := a[3:len(a)-1], a[len(a)-1]
+	d := df.Map(df.Words(df.Read(j, df.Lines(in...))), func(w string) df.Pair[int64, int64] {
+		return df.Pair[int64, int64]{Key: chainStart([]byte(w), keys), Value: 1}
+	})
+	d = df.Combine(d, chainAdd, df.Partitions(chainPartitions))
+	for i := range stages - 2 {
+		d = df.Map(d, func(p df.Pair[int64, int64]) df.Pair[int64, int64] { return chainStep(p, i, keys) })
+		if i%3 == 2 {
+			d = df.Repartition(d, chainPartitions)
+		} else {
+			d = df.Combine(d, chainAdd, df.Partitions(chainPartitions))
+		}
+	}
+	df.Write(d, df.TSV[df.Pair[int64, int64]](out))
+}
+
+func chainAdd(a, b int64) int64 { return a + b }
+
+// chainStart numbers a word.
+func chainStart(word []byte, keys int64) int64 {
+	h := uint64(14695981039346656037)
+	for _, b := range word {
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	return int64(h % uint64(keys))
+}
+
+func chainStep(p df.Pair[int64, int64], i int, keys int64) df.Pair[int64, int64] {
+	return df.Pair[int64, int64]{Key: (p.Key*31 + int64(i)*7 + 1) % (keys + 11), Value: p.Value + p.Key%5}
+}
+
+// chainPlainly is the chain in one loop: what its output must be, line by line.
+func chainPlainly(files []string, stages int, keys int64) ([]string, error) {
+	now := map[int64]int64{}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		for w := range bytes.FieldsSeq(b) {
+			now[chainStart(w, keys)]++
+		}
+	}
+	rows := make([]df.Pair[int64, int64], 0, len(now))
+	for k, v := range now {
+		rows = append(rows, df.Pair[int64, int64]{Key: k, Value: v})
+	}
+	for i := range stages - 2 {
+		for n, p := range rows {
+			rows[n] = chainStep(p, i, keys)
+		}
+		if i%3 == 2 {
+			continue // moved as they are
+		}
+		sums := map[int64]int64{}
+		for _, p := range rows {
+			sums[p.Key] += p.Value
+		}
+		rows = rows[:0]
+		for k, v := range sums {
+			rows = append(rows, df.Pair[int64, int64]{Key: k, Value: v})
+		}
+	}
+	lines := make([]string, len(rows))
+	for n, p := range rows {
+		lines[n] = fmt.Sprintf("%d\t%d\n", p.Key, p.Value)
+	}
+	slices.Sort(lines)
+	return lines, nil
+}
+
+// countLines is what the word count's output must be, line by line.
+func countLines(files []string) ([]string, error) {
+	counts, err := countPlainly(files)
+	if err != nil {
+		return nil, err
+	}
+	lines := make([]string, 0, len(counts))
+	for w, n := range counts {
+		lines = append(lines, fmt.Sprintf("%s\t%d\n", w, n))
+	}
+	slices.Sort(lines)
+	return lines, nil
+}
+
+func textFiles(dir string) ([]string, error) {
+	return filepath.Glob(filepath.Join(dir, "*.txt"))
+}
