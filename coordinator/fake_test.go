@@ -72,6 +72,7 @@ type fake struct {
 	ended    []string        // jobs ended entirely
 	running  map[string]*divisipb.TaskSpec
 	launched []*divisipb.TaskSpec
+	canceled []string
 	held     map[string][]*divisipb.TaskID
 	err      error
 	over     chan struct{}
@@ -194,7 +195,12 @@ func (f *fake) take(m *divisipb.ToWorker) {
 		if t := b.Ack.GetTask(); t != nil {
 			f.acked[name(t)] = b.Ack.GetLost()
 		}
+	case *divisipb.ToWorker_AdoptBlocks:
+		a := b.AdoptBlocks
+		f.held[a.GetJob()] = append(f.held[a.GetJob()], a.GetTasks()...)
+		answers = append(answers, &divisipb.FromWorker{Body: &divisipb.FromWorker_BlocksAdopted{BlocksAdopted: &divisipb.BlocksAdopted{Job: a.GetJob(), Tasks: a.GetTasks()}}})
 	case *divisipb.ToWorker_CancelTask:
+		f.canceled = append(f.canceled, name(b.CancelTask.GetId()))
 		delete(f.running, name(b.CancelTask.GetId()))
 	case *divisipb.ToWorker_EndJob:
 		for k, t := range f.running {
@@ -262,6 +268,11 @@ func (f *fake) reregister() *fake {
 		f.reg.Held = append(f.reg.Held, &divisipb.HeldOutput{Job: j, Tasks: ids})
 	}
 	return f
+}
+
+// beat sends a heartbeat of the test's own.
+func (f *fake) beat(h *divisipb.Heartbeat) {
+	f.send(&divisipb.FromWorker{Body: &divisipb.FromWorker_Heartbeat{Heartbeat: h}})
 }
 
 func (f *fake) count(stage int32) int {

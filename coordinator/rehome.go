@@ -22,6 +22,7 @@ const (
 type leaving struct {
 	since job.Instant // when something was last moved
 	moves map[taskKey]*move
+	going bool // it goes as soon as the journal has where its outputs are
 }
 
 // move is an output on its way.
@@ -79,11 +80,39 @@ func (s *state) leave(w *workerState, now job.Instant) {
 			}
 		}
 	}
-	switch {
-	case left == 0:
-		s.lose(w, "it was drained")
-	case now-w.leaving.since > job.Instant(s.c.cfg.Rehome):
-		s.lose(w, fmt.Sprintf("it was drained; %d outputs on it could not be moved within %s", left, s.c.cfg.Rehome))
+	why := "it was drained"
+	if left > 0 {
+		if now-w.leaving.since <= job.Instant(s.c.cfg.Rehome) {
+			return
+		}
+		why = fmt.Sprintf("it was drained; %d outputs on it could not be moved within %s", left, s.c.cfg.Rehome)
+	}
+	if w.leaving.going {
+		return
+	}
+	w.leaving.going = true
+	// Once it is told it drops its copies: the others' must be in the journal.
+	s.out(func() {
+		if s.workers[w.id] == w {
+			s.lose(w, why)
+		}
+	})
+}
+
+// found: a worker that comes back holds outputs that are believed to lie elsewhere, on a
+// worker that is not there. It had copied them, and nobody heard of it.
+func (s *state) found(w *workerState, js *jobState, t *divisipb.TaskID) {
+	a := fromTaskID(t)
+	if js == nil || js.over() {
+		return
+	}
+	won := js.job.Winner(a.Key)
+	if won == nil || won.Attempt != a || won.Worker == w.who() {
+		return
+	}
+	at := won.Worker
+	if o := s.workers[at.ID]; o == nil || o.who() != at || o.leaving != nil {
+		s.step(js, job.Rehomed{Attempt: a, Worker: w.who(), Address: w.reg.GetExchangeAddress()})
 	}
 }
 

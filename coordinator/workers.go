@@ -211,6 +211,7 @@ func (s *state) reconcile(w *workerState) {
 	for _, h := range w.reg.GetHeld() {
 		for _, t := range h.GetTasks() {
 			held[taskKey{h.GetJob(), fromTaskID(t)}] = true
+			s.found(w, s.jobs[h.GetJob()], t)
 		}
 	}
 	for _, r := range w.reg.GetUnackedResults() {

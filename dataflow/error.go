@@ -56,6 +56,7 @@ var (
 	ErrMalformed      = errors.New("malformed record")
 	ErrOutOfMemory    = errors.New("out of memory")
 	ErrDiskFull       = errors.New("disk full")
+	ErrDiskQuota      = errors.New("disk quota exceeded")
 	ErrChecksum       = errors.New("checksum mismatch")
 	ErrNonDeterminism = errors.New("a second run gave other rows")
 )

@@ -60,7 +60,7 @@ func (w *Worker) startHost(j *job) *host {
 	init := &pb.HostInit{
 		Job: j.spec, Worker: w.id, Dirs: w.jobDirs(j.id), LogDir: exchange.LogDir(w.cfg.Dir, j.id),
 		FilesDir: filepath.Join(exchange.JobDir(w.cfg.Dir, j.id), "files"), Slots: int32(w.cfg.Slots),
-		MemoryBytes: w.cfg.Memory, ExchangeAddress: w.advertised(), Machine: w.cfg.Machine,
+		MemoryBytes: w.cfg.Memory, ExchangeAddress: w.advertised(), Machine: w.cfg.Machine, LowWaterBytes: w.cfg.LowWater,
 	}
 	if m := j.spec.MemoryBytes; m > 0 { // a job may ask for less than there is
 		init.MemoryBytes = min(m, w.cfg.Memory)
@@ -76,6 +76,26 @@ func (w *Worker) startHost(j *job) *host {
 	}
 	go h.run(ctx)
 	return h
+}
+
+// tasksProgress is what the host last said of its tasks. One that it has not spoken of
+// is there all the same, so that a host that says nothing at all is noticed. The caller
+// holds the worker's mu.
+func (h *host) tasksProgress() []*pb.TaskProgress {
+	var all []*pb.TaskProgress
+	spoken := map[string]bool{}
+	if h.progress != nil {
+		all = h.progress.Tasks
+		for _, p := range all {
+			spoken[attemptKey(p.Id)] = true
+		}
+	}
+	for key, t := range h.tasks {
+		if !spoken[key] {
+			all = append(all[:len(all):len(all)], &pb.TaskProgress{Id: t.spec.Id})
+		}
+	}
+	return all
 }
 
 // kill ends the host's process; done is closed when it has.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -23,6 +24,9 @@ type job struct {
 	told     map[int32][]*pb.Locations
 	prepared map[int32][]byte
 	outputs  map[string]heldOutput // by attempt
+	adopting chan struct{}         // closed when what was asked for so far is copied; nil: nothing was
+	ctx      context.Context       // ends with the job here
+	end      context.CancelFunc
 }
 
 // A heldOutput is blocks of an attempt that the coordinator may still need.
@@ -42,6 +46,7 @@ func (w *Worker) tellJob(spec *pb.JobSpec) {
 	j := w.jobs[spec.Id]
 	if j == nil {
 		j = &job{id: spec.Id, told: map[int32][]*pb.Locations{}, prepared: map[int32][]byte{}, outputs: map[string]heldOutput{}}
+		j.ctx, j.end = context.WithCancel(w.ctx)
 		w.jobs[spec.Id] = j
 	}
 	j.spec = spec
@@ -91,18 +96,31 @@ func (w *Worker) endJob(e *pb.EndJob, answer bool) {
 	w.mu.Lock()
 	j := w.jobs[e.Job]
 	var h *host
+	var copying chan struct{}
 	if j != nil {
-		h, j.host = j.host, nil
+		h, j.host, copying = j.host, nil, j.adopting
 		if !e.HostsOnly {
 			delete(w.jobs, e.Job)
+			j.end()
 		}
 	}
+	w.ending[e.Job]++
 	w.dropTasks(e.Job)
 	w.mu.Unlock()
 	w.closing.Go(func() {
 		if h != nil {
 			h.kill("the job has ended")
 			<-h.done
+		}
+		defer func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.ending[e.Job]--; w.ending[e.Job] == 0 {
+				delete(w.ending, e.Job)
+			}
+		}()
+		if !e.HostsOnly && j != nil && copying != nil {
+			<-copying
 		}
 		if !e.HostsOnly && exchange.ValidJob(e.Job) == nil {
 			for _, d := range w.jobDirs(e.Job) {

@@ -303,6 +303,8 @@ func (w *Worker) receive(s *session) error {
 			w.endJob(b.EndJob, true)
 		case *pb.ToWorker_Ack:
 			w.acked(b.Ack)
+		case *pb.ToWorker_AdoptBlocks:
+			w.adopt(b.AdoptBlocks)
 		case *pb.ToWorker_Drain:
 			w.beginDrain(time.Duration(b.Drain.GraceMillis) * time.Millisecond)
 		}
@@ -355,17 +357,26 @@ func (w *Worker) resend(r *pb.Register) {
 }
 
 func (w *Worker) heartbeat(n uint64) *pb.Heartbeat {
+	return w.fillHeartbeat(&pb.Heartbeat{Sequence: n})
+}
+
+// fillHeartbeat adds how things stand.
+func (w *Worker) fillHeartbeat(h *pb.Heartbeat) *pb.Heartbeat {
+	free, low := w.cfg.DiskFree(w.cfg.Dir), w.diskLow()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	h := &pb.Heartbeat{Sequence: n, FreeSlots: int32(w.cfg.Slots - w.busy), DiskFreeBytes: diskFree(w.cfg.Dir)}
+	h.FreeSlots, h.DiskFreeBytes, h.DiskLow, h.Draining = int32(w.cfg.Slots-w.busy), free, low, w.drain
 	for _, j := range w.jobs {
 		for _, o := range j.outputs {
 			h.DiskUsedBytes += o.bytes
 		}
-		if j.host != nil && j.host.progress != nil {
-			h.Tasks = append(h.Tasks, j.host.progress.Tasks...)
-			h.MemoryUsedBytes += j.host.progress.RssBytes
+		if j.host == nil {
+			continue
 		}
+		if p := j.host.progress; p != nil {
+			h.MemoryUsedBytes += p.RssBytes
+		}
+		h.Tasks = append(h.Tasks, j.host.tasksProgress()...)
 	}
 	return h
 }

@@ -112,11 +112,24 @@ func (w *Worker) cancelTask(c *pb.CancelTask) {
 	if t.sent {
 		if j := w.jobs[c.Id.Job]; j != nil && j.host != nil {
 			j.host.out.put(&pb.ToHost{Body: &pb.ToHost_Cancel{Cancel: c}})
+			w.killLate(j.host, t)
 		}
 		return
 	}
 	w.unqueue(t)
 	w.failTask(t, dataflow.Canceled, c.Why)
+}
+
+// killLate kills the host of a cancelled task that does not end: user code that never
+// looks up would keep its slot for ever. The host's other tasks are tried again.
+func (w *Worker) killLate(h *host, t *task) {
+	time.AfterFunc(w.cfg.CancelGrace, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.tasks[t.key] == t && !t.ended() && h.tasks[t.key] == t {
+			h.kill(fmt.Sprintf("the cancelled task %s did not end within %s", t.key, w.cfg.CancelGrace))
+		}
+	})
 }
 
 func (w *Worker) unqueue(t *task) {
@@ -225,6 +238,23 @@ func (w *Worker) acked(a *pb.Ack) {
 	if err := shuffle.Remove(w.outputPath(a.Task)); err != nil {
 		w.log.Warn("an output that lost cannot be removed", "task", key, "err", err)
 	}
+}
+
+// Drain is what a coordinator's drain is, begun here: no more tasks are taken, those that
+// run come to their end within grace, the outputs that others still need are handed
+// over; then the worker ends and Wait returns nil. Without a coordinator it ends after
+// grace all the same.
+func (w *Worker) Drain(grace time.Duration) {
+	w.beginDrain(grace)
+	w.send(&pb.FromWorker{Body: &pb.FromWorker_Heartbeat{Heartbeat: w.fillHeartbeat(&pb.Heartbeat{})}})
+	time.AfterFunc(grace, func() {
+		w.mu.Lock()
+		alone := w.session == nil
+		w.mu.Unlock()
+		if alone {
+			w.cancel()
+		}
+	})
 }
 
 // beginDrain takes no more tasks of stages and lets those that run come to their end,

@@ -38,6 +38,16 @@ type Config struct {
 	// other name keeps workers of one machine from doing so.
 	Machine string
 	Log     *slog.Logger
+	// LowWater is the room that must stay free in every folder, in bytes; below it no
+	// task is taken. 0: 64 MiB.
+	LowWater int64
+	// SweepEvery is how often leftovers of jobs are looked for, 0: 10 min.
+	SweepEvery time.Duration
+	// CancelGrace is how long a cancelled task may take to end before its host is killed,
+	// 0: 10 s.
+	CancelGrace time.Duration
+	// DiskFree measures the room in a folder, in bytes; nil: the system's answer.
+	DiskFree func(dir string) int64
 	// silence after which a task host is taken for stopped; 0: 5 s.
 	silence time.Duration
 	// StartHost starts a task host; nil: the job's program as a child process.
@@ -72,6 +82,7 @@ type Worker struct {
 	server    *grpc.Server
 	artifacts *artifacts
 
+	ctx     context.Context // ends with the worker
 	cancel  context.CancelFunc
 	done    chan struct{}
 	closing sync.WaitGroup // jobs being ended
@@ -87,6 +98,7 @@ type Worker struct {
 	busy           int              // slots in use
 	epoch          uint64
 	drain          bool
+	ending         map[string]int // jobs that are being ended
 }
 
 // Start starts a worker: it listens when Start returns, and registers, and registers
@@ -106,6 +118,18 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	if cfg.StartHost == nil {
 		cfg.StartHost = startChild
+	}
+	if cfg.LowWater == 0 {
+		cfg.LowWater = lowWater
+	}
+	if cfg.SweepEvery == 0 {
+		cfg.SweepEvery = sweepEvery
+	}
+	if cfg.CancelGrace == 0 {
+		cfg.CancelGrace = 10 * time.Second
+	}
+	if cfg.DiskFree == nil {
+		cfg.DiskFree = diskFree
 	}
 	if cfg.silence <= 0 {
 		cfg.silence = hostSilence
@@ -139,7 +163,7 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg: cfg, log: cfg.Log, id: id, incarnation: randomID(), folder: f, listener: l,
-		done: make(chan struct{}), sessionChanged: make(chan struct{}), jobs: map[string]*job{}, tasks: map[string]*task{},
+		done: make(chan struct{}), sessionChanged: make(chan struct{}), ending: map[string]int{}, jobs: map[string]*job{}, tasks: map[string]*task{},
 		server: grpc.NewServer(
 			grpc.MaxConcurrentStreams(1024),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
@@ -154,8 +178,8 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 		return nil, errors.Join(fmt.Errorf("worker: %w", err), l.Close(), f.close())
 	}
 	pb.RegisterExchangeServer(w.server, &exchange.Server{Dir: cfg.Dir, Live: w.runs})
-	ctx, w.cancel = context.WithCancel(ctx)
-	go w.run(ctx)
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	go w.run(w.ctx)
 	return w, nil
 }
 
@@ -179,7 +203,8 @@ func (c *Config) wholeNames() (err error) {
 // run is the worker's life; it owns all goroutines.
 func (w *Worker) run(ctx context.Context) {
 	defer close(w.done)
-	var serving, registered sync.WaitGroup
+	var serving, registered, sweeping sync.WaitGroup
+	sweeping.Go(func() { w.sweepAlways(ctx) })
 	serving.Go(func() {
 		if err := w.server.Serve(w.listener); err != nil && ctx.Err() == nil {
 			w.fail(fmt.Errorf("worker: exchange: %w", err))
@@ -188,6 +213,7 @@ func (w *Worker) run(ctx context.Context) {
 	registered.Go(func() { w.keepRegistered(ctx) })
 	<-ctx.Done()
 	registered.Wait() // nothing begins any more
+	sweeping.Wait()
 	w.endAllJobs()
 	w.server.Stop()
 	serving.Wait()

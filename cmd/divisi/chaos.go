@@ -399,7 +399,7 @@ func (c *chaosCluster) submit(ctx context.Context, args []string) (*pb.JobStatus
 	}
 	defer cl.Close()
 	b := binary{here: c.sup.exe, forCluster: c.sup.exe}
-	id, err := b.submit(ctx, cl, c.o.app.err, "", args)
+	id, err := b.submit(ctx, cl, submitOptions{app: c.o.app, args: args})
 	if err != nil {
 		return nil, err
 	}

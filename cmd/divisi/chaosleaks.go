@@ -197,7 +197,7 @@ func (c *chaosCluster) leakJobs(ctx context.Context, jobs int, in string, want [
 			c.outs++
 			out := filepath.Join(c.dir, "out", "small-"+strconv.Itoa(c.outs))
 			c.mu.Unlock()
-			id, err := b.submit(ctx, cl, c.o.app.err, "", []string{filepath.Join(in, "*.txt"), out})
+			id, err := b.submit(ctx, cl, submitOptions{app: c.o.app, args: []string{filepath.Join(in, "*.txt"), out}})
 			if err != nil {
 				return err
 			}

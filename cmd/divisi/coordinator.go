@@ -6,15 +6,18 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/divisi-data/divisi/coordinator"
+	"github.com/divisi-data/divisi/internal/console"
 )
 
 type coordinatorOptions struct {
 	app    *app
 	config coordinator.Config
+	queues string
 	tether tether
 }
 
@@ -27,6 +30,8 @@ func coordinatorCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&o.config.Listen, "listen", "127.0.0.1:7070", "address for workers and clients")
 	cmd.Flags().StringVar(&o.config.HTTP, "http", "127.0.0.1:7071", "address of the pages; empty: none")
 	cmd.Flags().StringVar(&o.config.State, "state", "divisi-state", "folder of the journal and of uploaded programs")
+	cmd.Flags().StringVar(&o.queues, "queues", "", "JSON file of queues: {\"queues\": [{\"name\", \"weight\", \"min_slots\", \"max_slots\", \"priority\"}]}")
+	cmd.Flags().DurationVar(&o.config.Hung, "hung", 5*time.Minute, "how long a task may get nowhere before it counts as failed")
 	o.tether.flags(cmd)
 	return cmd
 }
@@ -35,6 +40,13 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 	ctx, stop := signal.NotifyContext(o.tether.hold(ctx), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	o.config.Log = newLog(o.app)
+	if o.queues != "" {
+		queues, err := coordinator.ReadQueues(o.queues)
+		if err != nil {
+			return console.Exitf(console.Usage, "%w", err)
+		}
+		o.config.Queues = queues
+	}
 	c, err := coordinator.Start(ctx, o.config)
 	if err != nil {
 		return err

@@ -109,7 +109,7 @@ func demoJob(ctx context.Context, o demoOptions, s *supervisor, in text, out str
 		return nil, nil, err
 	}
 	b := binary{here: s.exe, forCluster: s.exe}
-	id, err := b.submit(ctx, c, o.app.err, "", append(slices.Clone(in.patterns), out))
+	id, err := b.submit(ctx, c, submitOptions{app: o.app, args: append(slices.Clone(in.patterns), out)})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -27,6 +27,7 @@ func explainCommand(a *app) *cobra.Command {
 			return explain(cmd.Context(), o, format)
 		},
 	}
+	cmd.AddCommand(placementCommand(a))
 	o.flags(cmd)
 	a.output = "table"
 	cmd.Flags().VarP(choice{&a.output, []string{"table", "json"}}, "output", "o", "json: the same as --format json")

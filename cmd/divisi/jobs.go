@@ -28,6 +28,9 @@ type jobDoc struct {
 	Tasks     int64      `json:"tasks"`
 	Attempts  int64      `json:"attempts"`
 	Retries   int64      `json:"retries"`
+	Copies    int64      `json:"copies"` // beside slow attempts
+	Queue     string     `json:"queue"`
+	Priority  int32      `json:"priority"`
 	RowsIn    int64      `json:"records_in"`
 	RowsOut   int64      `json:"records_out"`
 	BytesIn   int64      `json:"bytes_in"`
@@ -37,6 +40,7 @@ type jobDoc struct {
 	Peak      int64      `json:"peak_memory_bytes"`
 	Stages    []stageDoc `json:"stages,omitempty"` // not in lists
 
+	Placed   map[string]int64 `json:"placed,omitempty"` // tasks that are done, by how near their input was
 	Counters map[string]int64 `json:"counters,omitempty"`
 }
 
@@ -64,7 +68,7 @@ func jobDocOf(s *pb.JobStatus, now time.Time) *jobDoc {
 		ID: s.Id, Name: s.Name, Owner: s.Owner, State: console.State(s.State), Error: s.Error, Waiting: s.Waiting,
 		Submitted: instant(s.SubmittedUnixNanos), Started: instant(s.StartedUnixNanos), Ended: instant(s.EndedUnixNanos),
 		Seconds: age(s, now).Seconds(), Cleaned: s.Cleaned,
-		Tasks: s.Tasks, Attempts: s.Attempts, Retries: s.Retries, RowsIn: s.RecordsIn, RowsOut: s.RecordsOut,
+		Tasks: s.Tasks, Attempts: s.Attempts, Retries: s.Retries, Copies: s.Copies, Queue: s.Queue, Priority: s.Priority, Placed: s.Placed, RowsIn: s.RecordsIn, RowsOut: s.RecordsOut,
 		BytesIn: console.SourceBytes(st), BytesOut: st.GetBytesOut(), Shuffled: st.GetBytesShuffled(),
 		Spilled: st.GetBytesSpilled(), Peak: st.GetPeakMemoryBytes(), Counters: s.Counters,
 	}
@@ -122,6 +126,15 @@ func jobDetails(w io.Writer, s *pb.JobStatus, now time.Time) {
 	}
 	fmt.Fprintf(w, "submitted\t%s\ntook\t%s\n", instant(s.SubmittedUnixNanos), console.Duration(age(s, now)))
 	fmt.Fprintf(w, "tasks\t%s (%s attempts, %s retries)\n", console.Count(s.Tasks), console.Count(s.Attempts), console.Count(s.Retries))
+	if s.Queue != "" || s.Priority != 0 {
+		fmt.Fprintf(w, "queue\t%s (priority %d)\n", console.Plain(s.Queue), s.Priority)
+	}
+	if len(s.Placed) > 0 {
+		fmt.Fprintf(w, "placed\t%s\n", levelCounts(s.Placed))
+	}
+	if s.Copies > 0 {
+		fmt.Fprintf(w, "copies\t%s beside slow tasks\n", console.Count(s.Copies))
+	}
 	fmt.Fprintf(w, "read\t%s records, %s\nwrote\t%s records, %s\n", console.Count(s.RecordsIn), console.Bytes(console.SourceBytes(st)), console.Count(s.RecordsOut), console.Bytes(st.GetBytesOut()))
 	fmt.Fprintf(w, "shuffled\t%s\nspilled\t%s\npeak memory\t%s\n", console.Bytes(st.GetBytesShuffled()), console.Bytes(st.GetBytesSpilled()), console.Bytes(st.GetPeakMemoryBytes()))
 	if len(s.Stages) > 0 {

@@ -29,6 +29,9 @@ type submitOptions struct {
 	memory     console.Size
 	mode       string
 	key        string
+	queue      string
+	priority   int32
+	disk       console.Size
 }
 
 func (o *submitOptions) flags(cmd *cobra.Command) {
@@ -38,6 +41,9 @@ func (o *submitOptions) flags(cmd *cobra.Command) {
 	o.mode = "fail"
 	cmd.Flags().Var(choice{&o.mode, []string{"fail", "append", "replace"}}, "mode", "what to do when the output exists")
 	cmd.Flags().StringVar(&o.key, "key", "", "idempotency key: a second submission with it is the same job")
+	cmd.Flags().StringVar(&o.queue, "queue", "", "the queue that it shares the cluster from, such as etl/nightly")
+	cmd.Flags().Int32Var(&o.priority, "priority", 0, "jobs of a higher priority go first in their queue")
+	cmd.Flags().Var(&o.disk, "disk-quota", "how much it may have on the disks of each worker, such as 10GiB")
 	cmd.Flags().SetInterspersed(false)
 }
 
@@ -87,13 +93,13 @@ func submit(ctx context.Context, c *client.Client, o submitOptions) (string, err
 		return "", err
 	}
 	defer b.remove()
-	return b.submit(ctx, c, o.app.err, o.key, slices.Concat(o.jobFlags(), o.args))
+	return b.submit(ctx, c, o)
 }
 
 // submit asks the program for its job and submits both.
-func (b binary) submit(ctx context.Context, c *client.Client, log io.Writer, key string, args []string) (string, error) {
+func (b binary) submit(ctx context.Context, c *client.Client, o submitOptions) (string, error) {
 	slots := max(1, int(c.Cluster().Slots))
-	text, err := b.call(ctx, log, slices.Concat([]string{"--describe", "--slots", strconv.Itoa(slots)}, args))
+	text, err := b.call(ctx, o.app.err, slices.Concat([]string{"--describe", "--slots", strconv.Itoa(slots)}, o.jobFlags(), o.args))
 	if err != nil {
 		return "", err
 	}
@@ -101,13 +107,17 @@ func (b binary) submit(ctx context.Context, c *client.Client, log io.Writer, key
 	if err != nil {
 		return "", fmt.Errorf("%s: %w (does its main function call divisi.Main?)", b.here, err)
 	}
-	sub.Binary, sub.Key = b.forCluster, key
+	sub.Binary, sub.Key, sub.Queue, sub.Priority = b.forCluster, o.key, o.queue, o.priority
+	sub.Job.DiskBytes = int64(o.disk)
 	return c.Submit(ctx, sub)
 }
 
 // jobFlags are the engine's flags for the job binary.
 func (o *submitOptions) jobFlags() []string {
-	flags := []string{"--mode", o.mode}
+	var flags []string
+	if o.mode != "" {
+		flags = append(flags, "--mode", o.mode)
+	}
 	if o.partitions > 0 {
 		flags = append(flags, "--partitions", strconv.Itoa(o.partitions))
 	}

@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,8 @@ type workerOptions struct {
 	app    *app
 	config worker.Config
 	memory console.Size
+	low    console.Size
+	grace  time.Duration
 	tether tether
 }
 
@@ -43,22 +46,46 @@ func workerCommand(a *app) *cobra.Command {
 	f.StringVar(&o.config.Host, "host", "", "the name that locality compares with (default: the machine's)")
 	f.StringVar(&o.config.Rack, "rack", "", "the rack, for locality")
 	f.StringVar(&o.config.ID, "id", "", "the worker's name (default: random, kept in --dir)")
+	o.low = 64 << 20
+	f.Var(&o.low, "low-water", "room that must stay free on its disks; below it no task is taken")
+	f.DurationVar(&o.grace, "drain-grace", 30*time.Second, "how long tasks may go on after SIGTERM; 0: none")
 	o.tether.flags(cmd)
 	return cmd
 }
 
 func runWorker(ctx context.Context, o workerOptions) error {
-	ctx, stop := signal.NotifyContext(o.tether.hold(ctx), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(o.tether.hold(ctx), os.Interrupt)
 	defer stop()
-	o.config.Log, o.config.Memory = newLog(o.app), int64(o.memory)
+	term := make(chan os.Signal, 2)
+	signal.Notify(term, syscall.SIGTERM)
+	defer signal.Stop(term)
+	o.config.Log, o.config.Memory, o.config.LowWater = newLog(o.app), int64(o.memory), int64(o.low)
 	w, err := worker.Start(ctx, o.config)
 	if err != nil {
 		return err
 	}
+	go terminate(ctx, term, w, o)
 	o.config.Log.Info("worker is ready", "id", w.ID(), "listen", w.Addr(), "coordinator", o.config.Coordinator)
 	if err := o.tether.tell(readyLine{ID: w.ID(), Address: w.Addr()}); err != nil {
 		w.Close()
 		return err
 	}
 	return ended(ctx, w)
+}
+
+// terminate drains the worker at the first SIGTERM and ends it at the second.
+func terminate(ctx context.Context, term <-chan os.Signal, w *worker.Worker, o workerOptions) {
+	for first := true; ; first = false {
+		select {
+		case <-ctx.Done():
+			return
+		case <-term:
+		}
+		if !first || o.grace <= 0 {
+			w.Close()
+			return
+		}
+		o.config.Log.Info("asked to end: draining", "grace", o.grace)
+		w.Drain(o.grace)
+	}
 }

@@ -29,6 +29,9 @@ type Submission struct {
 	Binary string      // path of the job binary; "" in process
 	Files  []ShippedFile
 	Key    string // idempotency key; "": a random one
+	Queue  string // path of the queue, "": the root's own
+	// Priority orders jobs of a queue: higher ones go first.
+	Priority int32
 }
 
 // A ShippedFile travels with a job.
@@ -64,7 +67,7 @@ func (c *Client) Submit(ctx context.Context, s Submission) (string, error) {
 	if s.Key == "" {
 		s.Key = rand.Text()
 	}
-	req := &pb.SubmitRequest{Job: s.Job, IdempotencyKey: s.Key, Owner: owner()}
+	req := &pb.SubmitRequest{Job: s.Job, IdempotencyKey: s.Key, Owner: owner(), Queue: s.Queue, Priority: s.Priority}
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}

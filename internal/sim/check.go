@@ -22,6 +22,8 @@ type check struct {
 	stale    map[string]bool   // ids of workers whose registrations came late
 	highest  map[string]uint64 // incarnation: the highest epoch it has seen
 	ends     [3]int
+	copies   int
+	moves    int
 }
 
 type jobCheck struct {
@@ -44,6 +46,7 @@ type jobCheck struct {
 	gaveUp   bool
 	hopeless bool // a user's error was met
 	running  map[[2]int32]run
+	copied   map[attempt]bool    // slow ones: another may run beside them
 	hashes   map[[2]int32]uint64 // of the rows of winners, the last of each task
 	floors   map[int32]int32     // stage: attempts below it have read rows that are no more
 }
@@ -119,7 +122,7 @@ func (c *check) toWorker(from *coord, cn *conn, m *divisipb.ToWorker) {
 			c.w.violate("%s is launched after an error that ends the job", a)
 		}
 		k := [2]int32{a.stage, a.index}
-		if r, runs := j.running[k]; runs && c.streams[r.on] != nil && c.streams[r.on].atCoordinator {
+		if r, runs := j.running[k]; runs && !j.copied[r.attempt] && c.streams[r.on] != nil && c.streams[r.on].atCoordinator {
 			c.w.violate("%s is launched while %s runs on %s", a, r.attempt, r.on)
 		}
 		j.running[k] = run{a, cn.inc}

@@ -59,6 +59,13 @@ func (c *check) record(r *divisipb.JournalRecord) {
 	case *divisipb.JournalRecord_OutputLost:
 		c.lost(j, attemptOf(b.OutputLost.Task))
 		c.w.provoked()
+	case *divisipb.JournalRecord_TaskSlow:
+		if b.TaskSlow.Copy {
+			j.copied[attemptOf(b.TaskSlow.Task)] = true
+			c.copies++
+		}
+	case *divisipb.JournalRecord_OutputMoved:
+		c.movedOutput(j, b.OutputMoved)
 	case *divisipb.JournalRecord_AttemptsReserved:
 		j.limit = b.AttemptsReserved.Limit
 	case *divisipb.JournalRecord_PublishBegan:
@@ -89,7 +96,7 @@ func (c *check) submitted(id string, r *divisipb.SubmitRequest) {
 		id: id, def: def, limit: 4096, known: map[int32]bool{}, prepared: map[int32]bool{}, tasks: map[int32]int{}, won: map[[2]int32]attempt{},
 		winners: map[attempt]bool{}, failed: map[attempt]bool{}, launched: map[attempt]bool{}, counted: map[[2]int32]int{},
 		sinks: map[int32]bool{}, clean: map[int32]bool{}, running: map[[2]int32]run{},
-		hashes: map[[2]int32]uint64{}, floors: map[int32]int32{},
+		copied: map[attempt]bool{}, hashes: map[[2]int32]uint64{}, floors: map[int32]int32{},
 	}
 }
 
@@ -190,6 +197,18 @@ func (c *check) failed(j *jobCheck, r *divisipb.TaskFailed) {
 	}
 }
 
+// movedOutput: a winner's output is said to lie on another worker.
+func (c *check) movedOutput(j *jobCheck, r *divisipb.OutputMoved) {
+	a := attemptOf(r.Task)
+	c.moves++
+	if j.won[[2]int32{a.stage, a.index}] != a {
+		c.w.violate("the output of %s is moved, which is not the winner", a)
+	}
+	if c.left[r.Incarnation] {
+		c.w.violate("the output of %s is moved to %s, which was given up", a, r.Incarnation)
+	}
+}
+
 // changed: a second run of a task gave other rows. Nobody may have finished with the
 // first ones, and who has begun with them must not finish.
 func (c *check) changed(j *jobCheck, a attempt) {
@@ -226,7 +245,7 @@ func (c *check) lost(j *jobCheck, a attempt) {
 		return
 	}
 	for _, w := range c.w.workers {
-		if w.up && w.jobs[a.job] != nil && w.jobs[a.job].output(a) != nil && !c.left[w.inc] {
+		if w.up && !w.drain && w.jobs[a.job] != nil && w.jobs[a.job].output(a) != nil && !c.left[w.inc] {
 			c.w.violate("%s runs again though its output is on %s", a, w.inc)
 		}
 	}

@@ -203,7 +203,7 @@ func (h *whost) proceed(t *wtask) {
 			for _, at := range in.from {
 				got, lost, hang := h.fetch(at, in.lo, in.hi)
 				if lost {
-					h.after(hang, func() { h.inputLost(t, at.task) })
+					h.after(hang, func() { h.inputLost(t, at) })
 					return
 				}
 				rows = append(rows[:len(rows):len(rows)], got...)
@@ -272,13 +272,14 @@ func (h *whost) fetch(at location, lo, hi int) (rows []uint64, lost bool, hang i
 	return rows, false, 0
 }
 
-func (h *whost) inputLost(t *wtask, of attempt) {
+func (h *whost) inputLost(t *wtask, at location) {
 	if h.interrupted(t) {
 		return
 	}
 	h.k.w.store.abort(t.id)
 	h.k.end(t, &divisipb.TaskFailure{
-		Id: t.spec.Id, TaskKind: t.spec.Kind, ErrorKind: int32(dataflow.InputLost), Message: "an input is gone", LostInputs: []*divisipb.TaskID{of.id()},
+		Id: t.spec.Id, TaskKind: t.spec.Kind, ErrorKind: int32(dataflow.InputLost), Message: "an input is gone",
+		LostInputs: []*divisipb.TaskID{at.task.id()}, LostAt: []string{at.worker},
 	})
 }
 

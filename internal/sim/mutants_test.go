@@ -40,6 +40,7 @@ var mutants = []struct{ name, breaks string }{
 	{"the end of hosts is not waited for", "attempts write while their output is cleaned"},
 	// The life of a job.
 	{"no arbiter", "two winners of one task"},
+	{"a copy stays wanted", "a task that is done is launched again"},
 	{"tasks win after the end", "a winner after the job's end"},
 	{"other rows are not noticed", "consumers of two different runs of one task: rows lost or doubled"},
 	{"running tasks are not adopted", "a task runs twice after a restart"},

@@ -150,6 +150,8 @@ func (k *worker) receive(cn *conn, m *divisipb.ToWorker) {
 		if b.Ack.Task != nil {
 			k.acked(attemptOf(b.Ack.Task), b.Ack.Lost)
 		}
+	case *divisipb.ToWorker_AdoptBlocks:
+		k.adopt(b.AdoptBlocks)
 	case *divisipb.ToWorker_Drain:
 		k.beginDrain()
 	}
@@ -191,7 +193,7 @@ func (k *worker) beat(cn *conn) {
 			k.hangUp("the coordinator is silent")
 			return
 		}
-		k.send(&divisipb.FromWorker{Body: &divisipb.FromWorker_Heartbeat{Heartbeat: &divisipb.Heartbeat{}}})
+		k.send(&divisipb.FromWorker{Body: &divisipb.FromWorker_Heartbeat{Heartbeat: &divisipb.Heartbeat{Tasks: k.progress()}}})
 		k.beat(cn)
 	})
 }

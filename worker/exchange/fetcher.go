@@ -224,6 +224,13 @@ func (c *chunks) within(f func() error) error {
 	return f()
 }
 
+// timeOut ends a call to a peer that is silent for too long.
+func timeOut(stall time.Duration, cancel context.CancelCauseFunc) *time.Timer {
+	return time.AfterFunc(stall, func() {
+		cancel(&stalled{fmt.Errorf("no answer within %s: the worker is stopped or cut off", stall)})
+	})
+}
+
 // stalled marks our own doing among the reasons why a call was cancelled.
 type stalled struct{ error }
 

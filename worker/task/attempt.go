@@ -36,6 +36,7 @@ type attempt struct {
 	alloc   *countingAllocator
 	memory  *dataflow.Memory
 	split   atomic.Pointer[dataflow.Progresser] // of the source being read
+	in      atomic.Pointer[inputs]              // of a stage
 
 	rowsIn, bytesIn, rowsOut, bytesOut, spilled atomic.Int64
 	movedAt                                     atomic.Int64 // since started, nanoseconds
@@ -122,7 +123,7 @@ func (a *attempt) env(ctx context.Context) (*dataflow.Env, func(), error) {
 		return nil, nil, err
 	}
 	a.logFile = f
-	temp, err := newTemp(h.init.Dirs, shuffle.Name(a.id))
+	temp, err := newTemp(h.init.Dirs, shuffle.Name(a.id), h.init.LowWaterBytes)
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
@@ -168,6 +169,7 @@ func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
 		return nil, err
 	}
 	in := &inputs{a: a, env: env, stage: stage}
+	a.in.Store(in)
 	// Again, for those that nobody could close any more; before the memory they hold
 	// is given back.
 	defer in.close()

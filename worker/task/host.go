@@ -132,6 +132,7 @@ func (h *host) run(ctx context.Context, build func(*dataflow.Job)) error {
 	h.start(build)
 	h.wg.Go(func() { h.memory.watch(ctx) })
 	h.wg.Go(func() { h.report(ctx) })
+	h.wg.Go(func() { h.guardDisk(ctx) })
 	for {
 		m, err := h.stream.Recv()
 		if err == io.EOF {

@@ -85,7 +85,7 @@ func TestLocations(t *testing.T) {
 
 func TestTemp(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
-	tmp, err := newTemp([]string{a, b}, "2-7.9")
+	tmp, err := newTemp([]string{a, b}, "2-7.9", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestTemp(t *testing.T) {
 	if _, err = tmp.Create("run"); dataflow.KindOf(err) != dataflow.Transient {
 		t.Errorf("no folder gives %v (%s)", err, dataflow.KindOf(err))
 	}
-	if _, err := newTemp(nil, "x"); err == nil {
+	if _, err := newTemp(nil, "x", 0); err == nil {
 		t.Error("no folders are enough")
 	}
 }

@@ -40,6 +40,7 @@ func (a *attempt) failure(err error) *pb.TaskFailure {
 	if errors.As(err, &lost) {
 		for _, l := range lost.Locations {
 			f.LostInputs = append(f.LostInputs, protoID(l.Task))
+			f.LostAt = append(f.LostAt, l.Worker)
 		}
 		f.Corrupt = kind == dataflow.Corrupt
 		kind = dataflow.InputLost
@@ -106,7 +107,11 @@ func (a *attempt) progress() *pb.TaskProgress {
 	p := &pb.TaskProgress{
 		Id: proto.CloneOf(a.spec.Id), RowsIn: a.rowsIn.Load(), BytesIn: a.read(), RowsOut: a.rowsOut.Load(),
 		BytesOut: a.bytesOut.Load(), BytesSpilled: a.spilled.Load(),
-		IdleNanos: int64(time.Since(a.started)) - a.movedAt.Load(),
+		IdleNanos: int64(time.Since(a.started)) - a.movedAt.Load(), ElapsedNanos: int64(time.Since(a.started)),
+	}
+	if in := a.in.Load(); in != nil {
+		p.BytesIn += in.local.Load() + in.remote.Load()
+		p.FetchWaitNanos = in.wait.Load()
 	}
 	if s := a.split.Load(); s != nil {
 		p.Fraction = (*s).Progress().Fraction

@@ -13,20 +13,24 @@ import (
 type temp struct {
 	dirs []string
 	free func(dir string) int64 // bytes
+	low  int64                  // the room that must be left for a folder to be written to, bytes
 }
 
-func newTemp(jobDirs []string, attempt string) (*temp, error) {
+func newTemp(jobDirs []string, attempt string, low int64) (*temp, error) {
 	if len(jobDirs) == 0 {
 		return nil, errors.New("the worker gave no folder for spill files")
 	}
-	t := &temp{free: freeBytes}
+	t := &temp{free: freeBytes, low: low}
+	if low == 0 {
+		t.low = lowWater
+	}
 	for _, d := range jobDirs {
 		t.dirs = append(t.dirs, filepath.Join(d, "spill", attempt))
 	}
 	return t, nil
 }
 
-// lowWater is the room that must be left for a folder to be written to, in bytes.
+// lowWater is for workers that do not say how much room must be left, in bytes.
 const lowWater = 64 << 20
 
 // Create implements dataflow.Temp: a file in the folder with most room.
@@ -46,9 +50,9 @@ func (t *temp) Create(name string) (*os.File, error) {
 		err := errors.Join(errs...)
 		return nil, &dataflow.Error{Op: "spill", Kind: ownFiles(err), Err: err}
 	}
-	if most < lowWater {
+	if most < t.low {
 		return nil, &dataflow.Error{Op: "spill", Path: best, Kind: dataflow.DiskFull,
-			Err: fmt.Errorf("%w: %d bytes free, %d must stay free", dataflow.ErrDiskFull, most, int64(lowWater)),
+			Err: fmt.Errorf("%w: %d bytes free, %d must stay free", dataflow.ErrDiskFull, most, t.low),
 			Try: "free space there, or add a folder"}
 	}
 	f, err := os.CreateTemp(best, filepath.Base(name)+"-*")
