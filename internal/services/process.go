@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -94,14 +96,29 @@ func (p *process) ready(ctx context.Context, ask func(ctx context.Context) error
 
 func (p *process) name() string { return filepath.Base(p.cmd.Path) }
 
-// freePort is a TCP port of loopback that nobody listens on now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// Ports of servers lie below those that the kernel gives to outgoing connections, so
+// that none of these takes a port between its choice and its use.
+const (
+	firstPort = 12_000
+	lastPort  = 32_767
+)
+
+// freePort is a TCP port of 127.0.0.1 that nobody listens on now.
+func freePort() (int, error) { return freePortOf("127.0.0.1") }
+
+// freePortOf is one of a host that is this machine.
+func freePortOf(host string) (int, error) {
+	var last error
+	for range 100 {
+		port := firstPort + rand.IntN(lastPort-firstPort+1)
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err != nil {
+			last = err
+			continue
+		}
+		return port, l.Close()
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("no free port: %w", last)
 }
 
 // logTail keeps the end of a process's output.
