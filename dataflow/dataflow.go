@@ -144,9 +144,12 @@ type (
 	}
 	// A Splitter gives away what it has not begun. Called from any goroutine.
 	Splitter interface {
-		// TrySplit keeps about the given share (0..1) of the remainder and returns
-		// the rest as a split of its own; false where nothing is left to give.
-		TrySplit(keep float64) (Split, bool)
+		// TrySplit gives away all but about the given share (0..1) of what is not
+		// begun: kept is what the stream reads from its beginning to its new end,
+		// rest what it does not read any more. Each record of the split is in
+		// exactly one of them, and splits of one ID read the same. False where
+		// nothing is left to give; the stream goes on as it was.
+		TrySplit(keep float64) (kept, rest Split, ok bool)
 	}
 	// A Locator says where a row of the batch that Next returned last came from,
 	// for error messages: "access.log:1234567" or "topic[3]@42".

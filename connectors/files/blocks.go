@@ -59,8 +59,8 @@ type Block struct {
 // tailBytes is how much is read at once to finish the record at the range's end.
 const tailBytes = 64 << 10
 
-// shrinkMin is the least that is worth giving away.
-const shrinkMin = 4 << 20
+// shrinkMin is the least that is worth giving away, in blocks.
+const shrinkMin = 4
 
 // NewBlocks begins to read; the blocks own in, also when it fails.
 func NewBlocks(env *dataflow.Env, in *Input, opt BlockOptions) (*Blocks, error) {
@@ -368,10 +368,10 @@ func (b *Blocks) Shrink(keep float64) (int64, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	left := b.end - b.claimed
-	if b.in.Codec != Plain || b.end == math.MaxInt64 || left < shrinkMin {
+	if b.in.Codec != Plain || b.end == math.MaxInt64 || left < shrinkMin*int64(b.chunk) {
 		return 0, false
 	}
-	end := b.claimed + int64(float64(left)*min(1, max(0, keep)))
+	end := max(b.claimed+int64(float64(left)*min(1, max(0, keep))), b.in.Offset+1)
 	if b.opt.Record > 0 {
 		end = roundUp(end, b.opt.Record)
 	}

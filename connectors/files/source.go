@@ -145,7 +145,7 @@ func (s *source) open(env *dataflow.Env, split dataflow.Split, onBad func(BadRec
 	if err := json.Unmarshal(split.Payload, &p); err != nil {
 		return nil, &dataflow.Error{Op: "files.Open", Path: split.ID, Kind: dataflow.Fatal, Err: fmt.Errorf("payload of the split: %w", err)}
 	}
-	st := &stream{env: env, source: s, onBad: onBad, todo: p.Pieces, encoded: p.Schema, id: split.ID}
+	st := &stream{env: env, source: s, onBad: onBad, all: p.Pieces, todo: p.Pieces, encoded: p.Schema, id: split.ID}
 	for _, q := range p.Pieces {
 		st.total += q.Bytes
 	}

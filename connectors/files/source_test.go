@@ -224,7 +224,7 @@ func TestTrySplit(t *testing.T) {
 		defer st.Close()
 		for n := 0; ; n++ {
 			if n == after {
-				if rest, ok := st.(dataflow.Splitter).TrySplit(keep); ok {
+				if _, rest, ok := st.(dataflow.Splitter).TrySplit(keep); ok {
 					r, k := read(src, rest, after, keep)
 					rows, splits = append(rows, r...), splits+k+1
 				}

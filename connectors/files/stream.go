@@ -23,12 +23,13 @@ type stream struct {
 	err     error
 
 	mu    sync.Mutex // guards what other goroutines may ask for
+	all   []piece    // of the split, without what was given away
 	todo  []piece
+	begun int // of all
 	cur   dataflow.Stream
 	piece piece
 	done  dataflow.Progress // of the pieces before cur
 	total int64
-	gave  int // splits given away, for their IDs
 }
 
 // Next implements dataflow.Stream.
@@ -67,6 +68,8 @@ func (s *stream) advance(ctx context.Context) error {
 	}
 	p := s.todo[0]
 	s.todo = s.todo[1:]
+	s.piece = p
+	s.begun++
 	s.mu.Unlock()
 	in, err := s.source.openPiece(ctx, p, s.onBad)
 	if err != nil {
@@ -77,7 +80,7 @@ func (s *stream) advance(ctx context.Context) error {
 		return err
 	}
 	s.mu.Lock()
-	s.cur, s.piece = cur, p
+	s.cur = cur
 	s.mu.Unlock()
 	return nil
 }
@@ -136,44 +139,52 @@ func (s *stream) Progress() dataflow.Progress {
 
 // TrySplit implements dataflow.Splitter: whole files that are not begun, or the end
 // of the range that is being read.
-func (s *stream) TrySplit(keep float64) (dataflow.Split, bool) {
+func (s *stream) TrySplit(keep float64) (kept, rest dataflow.Split, ok bool) {
 	keep = min(1, max(0, keep))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var give []piece
-	if n := len(s.todo); n > 0 {
-		kept := min(int(float64(n)*keep+0.5), n-1)
-		if s.cur == nil && kept == 0 { // whoever has begun nothing keeps a file
-			if kept = 1; n == 1 {
-				return dataflow.Split{}, false
+	at := 0 // of all, where give begins
+	last := len(s.todo) - 1
+	if last >= 0 {
+		n := min(int(float64(len(s.todo))*keep+0.5), last)
+		if s.cur == nil && s.begun == 0 && n == 0 { // whoever has begun nothing keeps a file
+			if n = 1; last == 0 {
+				return kept, rest, false
 			}
 		}
-		give = s.todo[kept:]
-		s.todo = s.todo[:kept:kept]
-	} else if sh, ok := s.cur.(Shrinker); ok {
-		end, ok := sh.Shrink(keep)
-		if !ok {
-			return dataflow.Split{}, false
+		give = s.todo[n:]
+		s.todo = s.todo[:n:n]
+		at = len(s.all) - len(give)
+		s.all = s.all[:at:at]
+	} else if sh, can := s.cur.(Shrinker); can {
+		end, can := sh.Shrink(keep)
+		p := s.piece
+		p.Offset, p.Bytes = end, s.piece.Offset+s.piece.Bytes-end
+		if !can || p.Bytes <= 0 {
+			return kept, rest, false
 		}
-		rest := s.piece
-		rest.Offset, rest.Bytes = end, s.piece.Offset+s.piece.Bytes-end
-		if rest.Bytes <= 0 {
-			return dataflow.Split{}, false
-		}
-		s.piece.Bytes -= rest.Bytes
-		give = []piece{rest}
+		s.piece.Bytes -= p.Bytes
+		at = len(s.all) - 1
+		s.all = append(s.all[:at:at], s.piece)
+		give = []piece{p}
 	} else {
-		return dataflow.Split{}, false
+		return kept, rest, false
 	}
-	var bytes int64
 	for _, p := range give {
-		bytes += p.Bytes
+		rest.Bytes += p.Bytes
 	}
-	raw, err := json.Marshal(payload{Pieces: give, Schema: s.encoded})
-	if err != nil {
-		return dataflow.Split{}, false // cannot be: it was read from JSON
+	s.total -= rest.Bytes
+	kept.Bytes = s.total
+	// The cut names both: one cut of one split is the same wherever it is made.
+	cut := fmt.Sprintf("%d@%d", at, give[0].Offset)
+	kept.ID, rest.ID = s.id+"[.."+cut+"]", s.id+"["+cut+"..]"
+	var err1, err2 error
+	kept.Payload, err1 = json.Marshal(payload{Pieces: s.all, Schema: s.encoded})
+	rest.Payload, err2 = json.Marshal(payload{Pieces: give, Schema: s.encoded})
+	if err1 != nil || err2 != nil {
+		// Cannot be: both were read from JSON. What is cut is cut.
+		panic(fmt.Sprintf("files: a split cannot be written: %v, %v", err1, err2))
 	}
-	s.total -= bytes
-	s.gave++
-	return dataflow.Split{ID: fmt.Sprintf("%s/%d:%s@%d", s.id, s.gave, give[0].URI, give[0].Offset), Bytes: bytes, Payload: raw}, true
+	return kept, rest, true
 }

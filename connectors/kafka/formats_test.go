@@ -143,7 +143,7 @@ func testBatches(t *testing.T, p *place, topic string, want []string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if rest, ok := s.(dataflow.Splitter).TrySplit(keep); ok {
+			if _, rest, ok := s.(dataflow.Splitter).TrySplit(keep); ok {
 				gave++
 				todo = slices.Insert(todo, 0, rest)
 			}
@@ -151,7 +151,7 @@ func testBatches(t *testing.T, p *place, topic string, want []string) {
 			if f := s.(dataflow.Progresser).Progress(); f.Fraction != 1 {
 				t.Errorf("at the end of %s the progress is %+v", sp.ID, f)
 			}
-			if _, ok := s.(dataflow.Splitter).TrySplit(0.5); ok {
+			if _, _, ok := s.(dataflow.Splitter).TrySplit(0.5); ok {
 				t.Error("gave away what was read")
 			}
 			s.Close()

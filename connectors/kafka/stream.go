@@ -31,6 +31,7 @@ type stream struct {
 	err     error
 
 	mu    sync.Mutex // guards what other goroutines may ask for
+	lost  int64      // before the piece, as its split says
 	end   int64      // of what is read here: the rest may have been given away
 	taken int64      // offsets below are fetched
 	read  dataflow.Progress
@@ -40,7 +41,7 @@ type stream struct {
 const unpackMaxMin = 128 << 20
 
 func newStream(env *dataflow.Env, s *source, c *cluster, p payload) (*stream, error) {
-	st := &stream{env: env, source: s, end: p.Pieces[0].End, taken: p.Pieces[0].Start}
+	st := &stream{env: env, source: s, lost: p.Lost, end: p.Pieces[0].End, taken: p.Pieces[0].Start}
 	size := int64(fetchBytes)
 	// A request's answer, and the records made of it.
 	for st.base = 2 * size; !env.Memory.TryReserve(st.base); st.base = 2 * size {
@@ -214,28 +215,30 @@ func (s *stream) Progress() dataflow.Progress {
 }
 
 // TrySplit implements dataflow.Splitter: the end of the range that is not fetched.
-func (s *stream) TrySplit(keep float64) (dataflow.Split, bool) {
+func (s *stream) TrySplit(keep float64) (kept, rest dataflow.Split, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rest := s.fetcher.piece
-	rest.Start = s.taken + int64(float64(s.end-s.taken)*min(1, max(0, keep)))
-	rest.End = s.end
-	if rest.Start == s.fetcher.Start {
-		rest.Start++ // whoever has begun nothing keeps an offset
+	mine, give := s.fetcher.piece, s.fetcher.piece
+	give.Start = s.taken + int64(float64(s.end-s.taken)*min(1, max(0, keep)))
+	give.End = s.end
+	if give.Start == s.fetcher.Start {
+		give.Start++ // whoever has begun nothing keeps an offset
 	}
-	if rest.Start >= rest.End {
-		return dataflow.Split{}, false
+	if give.Start >= give.End {
+		return kept, rest, false
 	}
+	mine.End = give.Start
 	per := float64(guessedBytes)
 	if n := s.taken - s.fetcher.Start; n > 0 && s.read.Bytes > 0 {
 		per = float64(s.read.Bytes) / float64(n)
 	}
-	split, err := splitOf(payload{Pieces: []piece{rest}}, int64(per*float64(rest.End-rest.Start)))
-	if err != nil {
-		return dataflow.Split{}, false // cannot be: a piece is plain data
+	rest, err1 := splitOf(payload{Pieces: []piece{give}}, int64(per*float64(give.End-give.Start)))
+	kept, err2 := splitOf(payload{Pieces: []piece{mine}, Lost: s.lost}, int64(per*float64(mine.End-mine.Start)))
+	if err1 != nil || err2 != nil {
+		return kept, rest, false // cannot be: a piece is plain data
 	}
-	s.end = rest.Start
-	return split, true
+	s.end = give.Start
+	return kept, rest, true
 }
 
 // Close implements dataflow.Stream.

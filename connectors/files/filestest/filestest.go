@@ -45,6 +45,7 @@ func Run(t *testing.T, c Case) {
 		f := &fixture{Case: c, data: data, want: want}
 		t.Run("round trip", f.roundTrip)
 		t.Run("cuts", f.cuts)
+		t.Run("shrinks", f.shrinks)
 		t.Run("projection", f.projection)
 		t.Run("ends", f.ends)
 		t.Run("damage", f.damage)
@@ -125,6 +126,65 @@ func (f *fixture) cuts(t *testing.T) {
 		}
 		slices.Sort(at)
 		try([]int{1, 33, 1 << 20}[rnd.IntN(3)], at...)
+	}
+}
+
+// shrinks gives ends of ranges away at random moments, again and again: what all
+// readers give is the whole, and what each was left with reads the same again.
+func (f *fixture) shrinks(t *testing.T) {
+	r := f.reader(t)
+	if !r.Splittable() {
+		t.Skip("files of this format are read whole")
+	}
+	schema := SchemaOf(t, r, f.data)
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for n := range 40 {
+		env, done := Env(t)
+		env.BatchRows, env.BatchBytes = []int{1, 2, 1000}[n%3], []int{1, 33, 200}[rnd.IntN(3)]
+		var got []string
+		todo := [][2]int64{{0, int64(len(f.data))}}
+		for len(todo) > 0 {
+			off, end := todo[0][0], todo[0][1]
+			todo = todo[1:]
+			s, err := r.Open(env, InputOf(f.data, off, end), schema)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var mine []string
+			for err == nil {
+				if sh, ok := s.(files.Shrinker); ok && rnd.IntN(3) == 0 {
+					if at, ok := sh.Shrink(rnd.Float64()); ok {
+						if at <= off || at >= end {
+							t.Fatalf("a range from %d to %d ends at %d from now on", off, end, at)
+						}
+						todo = append([][2]int64{{at, end}}, todo...)
+						end = at
+					}
+				}
+				var b dataflow.Batch
+				if b, err = s.Next(env.Context); err == nil {
+					mine = append(mine, Strings(b)...)
+					b.Release()
+				}
+			}
+			if err != io.EOF {
+				t.Fatal(err)
+			}
+			if sh, ok := s.(files.Shrinker); ok {
+				if at, ok := sh.Shrink(0.5); ok {
+					t.Fatalf("at its end a range from %d to %d still gives away what lies from %d on", off, end, at)
+				}
+			}
+			s.Close()
+			again, err := ReadRange(env, r, schema, f.data, off, end)
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, fmt.Sprintf("range %d to %d, read again", off, end), again, mine)
+			got = append(got, mine...)
+		}
+		equal(t, "all that was kept and given away", got, f.want)
+		done()
 	}
 }
 

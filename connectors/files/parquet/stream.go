@@ -36,7 +36,7 @@ type stream struct {
 	err     error
 	closed  bool
 
-	mu          sync.Mutex // guards what Progress shows
+	mu          sync.Mutex // guards groups, and what Progress shows
 	total, done int64
 	bytes       int64
 }
@@ -45,6 +45,7 @@ type stream struct {
 type group struct {
 	index    int
 	firstRow int64 // in the file
+	at       int64 // where it begins: the range that this lies in has it
 	rows     int64
 	bytes    int64
 }
@@ -76,7 +77,7 @@ func (s *stream) plan() (err error) {
 				row += rg.NumRows()
 				continue
 			}
-			s.groups = append(s.groups, group{g, row, rg.NumRows(), max(0, rg.TotalByteSize())})
+			s.groups = append(s.groups, group{g, row, at, rg.NumRows(), max(0, rg.TotalByteSize())})
 			s.total += rg.NumRows()
 		}
 		row += rg.NumRows()
@@ -128,11 +129,14 @@ func (s *stream) Next(ctx context.Context) (dataflow.Batch, error) {
 // begin opens the columns of the next row group.
 func (s *stream) begin() error {
 	s.drop()
+	s.mu.Lock()
 	if len(s.groups) == 0 {
+		s.mu.Unlock()
 		return io.EOF
 	}
 	s.group = s.groups[0]
 	s.groups = s.groups[1:]
+	s.mu.Unlock()
 	s.left = s.group.rows
 	s.per = int64(max(1, s.env.BatchRows))
 	if width := s.group.bytes / s.group.rows; width > 0 {
@@ -256,6 +260,35 @@ func (s *stream) Progress() dataflow.Progress {
 		p.Fraction = float64(s.done) / float64(s.total)
 	}
 	return p
+}
+
+// Shrink implements files.Shrinker: the last row groups that are not begun are given
+// away. A file whose row groups do not lie in their order keeps them all.
+func (s *stream) Shrink(keep float64) (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(int(float64(len(s.groups))*min(1, max(0, keep))+0.5), len(s.groups)-1)
+	if n < 0 || n == 0 && s.group.rows == 0 { // who has begun nothing keeps a group
+		if n = 1; len(s.groups) < 2 {
+			return 0, false
+		}
+	}
+	end := s.groups[n].at
+	last := s.group.at
+	for _, g := range s.groups {
+		if g.at <= last && s.group.rows > 0 {
+			return 0, false
+		}
+		last = g.at
+	}
+	if end <= s.in.Offset {
+		return 0, false
+	}
+	for _, g := range s.groups[n:] {
+		s.total -= g.rows
+	}
+	s.groups = s.groups[:n:n]
+	return end, true
 }
 
 // Close implements dataflow.Stream.
