@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/coordinator/journal"
 	"github.com/divisi-data/divisi/dataflow/plan"
 	"github.com/divisi-data/divisi/dataflow/shuffle"
@@ -28,6 +29,16 @@ func inspectCommand(a *app) *cobra.Command {
 		&cobra.Command{
 			Use: "journal FOLDER", Short: "A coordinator's journal (STATE/journal): its records, checked", Args: between(1, 1),
 			RunE: func(_ *cobra.Command, args []string) error { return inspectJournal(a, args[0]) },
+		},
+		&cobra.Command{
+			Use: "manifest FILE", Short: "What a job decided to publish (OUTPUT/_manifest-JOB) or whose turn it is (OUTPUT/_manifest), checked", Args: between(1, 1),
+			RunE: func(_ *cobra.Command, args []string) error {
+				b, err := os.ReadFile(args[0])
+				if err != nil {
+					return err
+				}
+				return files.InspectManifest(a.out, args[0], b)
+			},
 		},
 		&cobra.Command{
 			Use: "plan FILE", Short: "A serialised plan, as explain --format json prints it", Args: between(1, 1),

@@ -43,14 +43,6 @@ const manifestName = "_manifest"
 // publishAtOnce is how many parts are published at a time.
 const publishAtOnce = 8
 
-type manifest struct {
-	Version int              `json:"version"`
-	Job     string           `json:"job"`
-	Base    int              `json:"base,omitempty"`
-	Parts   []storage.Sealed `json:"parts"`
-	Delete  []string         `json:"delete,omitempty"` // visible before, not among Parts
-}
-
 type publisher struct {
 	sink   *sink
 	fs     storage.Filesystem
@@ -162,7 +154,7 @@ func (p *publisher) decide(ctx context.Context, parts []storage.Sealed) (*manife
 	if m, err := p.takeTurn(ctx); err != nil || m != nil {
 		return m, err
 	}
-	m := &manifest{Version: 1, Job: p.commit.Job, Parts: parts}
+	m := &manifest{Version: 2, Job: p.commit.Job, Parts: parts}
 	if err := p.free(ctx, m); err != nil {
 		// What is in the way may be our own, published by another process.
 		if m, merr := p.readManifest(ctx); merr != nil || m != nil {
@@ -170,7 +162,7 @@ func (p *publisher) decide(ctx context.Context, parts []storage.Sealed) (*manife
 		}
 		return nil, errors.Join(err, p.remove(ctx, manifestName))
 	}
-	raw, err := json.Marshal(m)
+	raw, err := m.encode()
 	if err != nil {
 		return nil, err
 	}
@@ -189,9 +181,9 @@ const turnTries = 100
 // takeTurn is step 1. It returns a manifest where another process has decided in
 // the meantime, or nil when this one has the turn.
 func (p *publisher) takeTurn(ctx context.Context) (*manifest, error) {
-	var holder []byte
+	var holder string
 	for range turnTries {
-		err := p.create(ctx, manifestName, []byte(p.commit.Job))
+		err := p.create(ctx, manifestName, encodeTurn(p.commit.Job))
 		if err == nil {
 			m, err := p.readManifest(ctx)
 			if err != nil || m == nil {
@@ -202,18 +194,18 @@ func (p *publisher) takeTurn(ctx context.Context) (*manifest, error) {
 		if !errors.Is(err, storage.ErrExist) {
 			return nil, err
 		}
-		holder, err = p.read(ctx, manifestName)
+		holder, err = p.readTurn(ctx)
 		switch {
 		case errors.Is(err, storage.ErrNotExist): // that turn is over
 			continue
 		case err != nil:
 			return nil, err
-		case string(holder) == p.commit.Job:
+		case holder == p.commit.Job:
 			return p.readManifest(ctx)
 		}
-		return nil, p.busy(string(holder))
+		return nil, p.busy(holder)
 	}
-	return nil, p.busy(string(holder))
+	return nil, p.busy(holder)
 }
 
 // free checks that the output may be written and sets what is deleted for it.
@@ -344,21 +336,36 @@ func (p *publisher) readManifest(ctx context.Context) (*manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	var m manifest
-	if err := json.Unmarshal(raw, &m); err != nil || m.Version != 1 || m.Job != p.commit.Job {
-		return nil, &dataflow.Error{Op: "files.Publish", Path: storage.URI(p.sink.path, join(p.out, name)), Kind: dataflow.Fatal,
-			Err: fmt.Errorf("no manifest of job %s, version 1: %w", p.commit.Job, err)}
+	m, err := decodeManifest(raw)
+	if err == nil && m.Job != p.commit.Job {
+		err = fmt.Errorf("it is job %s's, job %s looks for its own", m.Job, p.commit.Job)
 	}
-	return &m, nil
+	if err != nil {
+		return nil, damaged(storage.URI(p.sink.path, join(p.out, name)), err)
+	}
+	return m, nil
+}
+
+// readTurn is the job that _manifest names.
+func (p *publisher) readTurn(ctx context.Context) (string, error) {
+	raw, err := p.read(ctx, manifestName)
+	if err != nil {
+		return "", err
+	}
+	job, err := decodeTurn(raw)
+	if err != nil {
+		return "", damaged(storage.URI(p.sink.path, join(p.out, manifestName)), err)
+	}
+	return job, nil
 }
 
 // holdsTurn reports whether _manifest names this job.
 func (p *publisher) holdsTurn(ctx context.Context) (bool, error) {
-	raw, err := p.read(ctx, manifestName)
+	job, err := p.readTurn(ctx)
 	if errors.Is(err, storage.ErrNotExist) {
 		return false, nil
 	}
-	return string(raw) == p.commit.Job, err
+	return err == nil && job == p.commit.Job, err
 }
 
 // create makes a small file in the output if it is absent, or fails with an error
