@@ -17,8 +17,9 @@ const chainMark = "@chain"
 
 const chainPartitions = 4
 
-// chain is a job of many small stages: words are numbered, and the numbers move
-// between tasks at each stage, by a hash of a new key or in turn.
+// chain is a job of many stages: the beginnings of lines are numbered, of which there
+// are nearly as many as words, and the numbers move between tasks at each stage, by a
+// hash of a new key or in turn.
 func chain(j *df.Job) {
 	a := j.Args()
 	stages, err := strconv.Atoi(a[1])
@@ -28,8 +29,8 @@ func chain(j *df.Job) {
 		return
 	}
 	in, out := a[3:len(a)-1], a[len(a)-1]
-	d := df.Map(df.Words(df.Read(j, df.Lines(in...))), func(w string) df.Pair[int64, int64] {
-		return df.Pair[int64, int64]{Key: chainStart([]byte(w), keys), Value: 1}
+	d := df.FlatMap(df.Read(j, df.Lines(in...)), func(line string, emit df.Emit[df.Pair[int64, int64]]) {
+		chainStart([]byte(line), keys, func(n int64) { emit(df.Pair[int64, int64]{Key: n, Value: 1}) })
 	})
 	d = df.Combine(d, chainAdd, df.Partitions(chainPartitions))
 	for i := range stages - 2 {
@@ -45,13 +46,15 @@ func chain(j *df.Job) {
 
 func chainAdd(a, b int64) int64 { return a + b }
 
-// chainStart numbers a word.
-func chainStart(word []byte, keys int64) int64 {
+// chainStart numbers the beginnings of a line: up to each of its words.
+func chainStart(line []byte, keys int64, number func(int64)) {
 	h := uint64(14695981039346656037)
-	for _, b := range word {
-		h = (h ^ uint64(b)) * 1099511628211
+	for w := range bytes.FieldsSeq(line) {
+		for _, b := range w {
+			h = (h ^ uint64(b)) * 1099511628211
+		}
+		number(int64(h % uint64(keys)))
 	}
-	return int64(h % uint64(keys))
 }
 
 func chainStep(p df.Pair[int64, int64], i int, keys int64) df.Pair[int64, int64] {
@@ -66,8 +69,8 @@ func chainPlainly(files []string, stages int, keys int64) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		for w := range bytes.FieldsSeq(b) {
-			now[chainStart(w, keys)]++
+		for line := range bytes.Lines(b) {
+			chainStart(line, keys, func(n int64) { now[n]++ })
 		}
 	}
 	rows := make([]df.Pair[int64, int64], 0, len(now))
