@@ -85,12 +85,13 @@ type chaosJob struct {
 
 // chaosCluster is a cluster with all that can be done to it.
 type chaosCluster struct {
-	o    chaosOptions
-	dir  string // all of it; the cluster's is below
-	sup  *supervisor
-	hurt *chaos.Cluster
-	mu   sync.Mutex
-	outs int // under mu
+	o      chaosOptions
+	dir    string // all of it; the cluster's is below
+	sup    *supervisor
+	hurt   *chaos.Cluster
+	mu     sync.Mutex
+	outs   int // under mu
+	struck int // faults that came
 	// noticed is the longest it took to give up a worker that was killed or stopped.
 	noticed map[chaos.Kind]time.Duration
 	undo    []func() error
@@ -162,6 +163,9 @@ func runChaos(ctx context.Context, o chaosOptions) (err error) {
 	}
 	if wrong > 0 {
 		return console.Exitf(console.CheckFailed, "chaos: %d of %d runs went wrong", wrong, o.runs)
+	}
+	if o.every > 0 && c.struck == 0 {
+		return console.Exitf(console.CheckFailed, "chaos: no fault came, for the jobs ended first, so the runs show nothing: make the job longer (--size, --stages, --keys) or the faults more frequent (--every, now %v)", o.every)
 	}
 	return nil
 }
@@ -357,6 +361,7 @@ func (c *chaosCluster) trial(ctx context.Context, run int, j *chaosJob, seed uin
 		verdict = "WRONG"
 	}
 	fmt.Fprintf(c.o.app.out, "%-5s %s %s: %.2f s, %d retries", verdict, j.name, what, r.Took.Seconds(), st.GetRetries())
+	c.struck += len(r.Strikes)
 	for _, s := range r.Strikes {
 		c.noticed[s.Fault.Kind] = max(c.noticed[s.Fault.Kind], s.Noticed)
 		fmt.Fprintf(c.o.app.out, "; %s", s)

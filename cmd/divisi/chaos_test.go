@@ -51,13 +51,18 @@ func TestChaosKills(t *testing.T) { runsChaos(t, "--faults", "kill", "--runs", c
 // All kinds of faults that need no special rights.
 func TestChaos(t *testing.T) { runsChaos(t, "--runs", chaosRuns(t, 4)) }
 
-// A job of many stages, any component of which is killed or stopped again and again.
+// A job of many stages, any component of which is killed or stopped again and again. It
+// fails too if it ends before the first fault.
 func TestChaosManyStages(t *testing.T) {
-	stages, every, keys := "60", "700ms", "20000"
-	if os.Getenv("DIVISI_CHAOS_RUNS") != "" {
-		stages, every, keys = "100", "5s", "200000"
+	stages, every, keys, size := "60", "1500ms", "400000", "8MiB"
+	if os.Getenv("DIVISI_CHAOS_RUNS") == "" {
+		if testing.Short() {
+			t.Skip("faults that come again and again need a job of some seconds")
+		}
+	} else {
+		stages, every, keys, size = "100", "5s", "4000000", "64MiB"
 	}
-	runsChaos(t, "--job", "chain", "--stages", stages, "--keys", keys, "--faults", "kill,stop", "--every", every, "--span", "10m", "--runs", "1")
+	runsChaos(t, "--job", "chain", "--stages", stages, "--keys", keys, "--size", size, "--faults", "kill,stop", "--every", every, "--span", "10m", "--runs", "1")
 }
 
 // Many small jobs, of which a fifth is cancelled and a fifth loses a host: what there is
