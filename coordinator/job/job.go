@@ -24,7 +24,8 @@ const (
 	maxFailures = 4   // counted failures of a task before the job fails
 	maxPublish  = 8   // of a publish, which is not given up lightly
 	maxClean    = 5   // of a clean, before it is given up
-	maxKills    = 3   // hosts a task may kill before it is poison
+	maxKills    = 4   // hosts that die under a task before it is poison
+	crowdKills  = 2   // of those, before it gets a worker to itself
 	maxRequeues = 100 // attempts of a task that end without counting
 	reserveStep = 4096
 	epochShift  = 32

@@ -326,6 +326,7 @@ func (j *Job) applyFailed(r TaskFailed) {
 		j.stages[r.Attempt.Stage].failed++
 	}
 	t.why = r.Message
+	lone := t.alone
 	t.memory, t.alone = r.Next, r.Alone
 	t.ended = append(t.ended, r.Attempt.Number)
 	switch {
@@ -333,6 +334,9 @@ func (j *Job) applyFailed(r TaskFailed) {
 		t.ooms++
 	case r.Killed:
 		t.kills++
+		if lone {
+			t.lone++
+		}
 	case r.Counted:
 		t.failures++
 	default:

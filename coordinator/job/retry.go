@@ -30,12 +30,13 @@ func (j *Job) failed(e Failure) {
 		j.set(t, idle)
 	}
 	r := TaskFailed{Failure: e, Counted: counted(e.Kind) || e.Killed, Next: t.memory, Alone: t.alone}
-	if e.Kind == dataflow.OutOfMemory {
-		if t.ooms == 0 {
-			r.Next = 2 * max(t.memory, e.Memory, e.Stats.PeakMemory)
-		} else {
-			r.Alone = true
-		}
+	switch {
+	case e.Kind == dataflow.OutOfMemory && t.ooms == 0:
+		r.Next = 2 * max(t.memory, e.Memory, e.Stats.PeakMemory)
+	case e.Kind == dataflow.OutOfMemory:
+		r.Alone = true
+	case e.Killed && t.kills+1 >= crowdKills: // which of the host's tasks did it is seen only of one that is alone
+		r.Alone = true
 	}
 	j.record(r)
 	j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
@@ -109,17 +110,29 @@ func (j *Job) hopeless(t *task, e Failure) string {
 		}
 		budget = maxClean
 	}
+	alone := ""
+	if t.lone > 0 {
+		alone = fmt.Sprintf(", %d of them alone on its worker", t.lone)
+	}
 	switch {
 	case (e.Kind == dataflow.User || e.Kind == dataflow.Fatal || e.Kind == dataflow.Poison) && !mutant.On("user errors are tried again"):
 		return e.Message
 	case t.ooms >= 3:
 		return fmt.Sprintf("%s ran out of memory %d times, at last alone on its worker: %s", name, t.ooms, e.Message)
-	case t.kills >= maxKills && !mutant.On("retried for ever"):
-		return fmt.Sprintf("%s killed its process %d times (poison): %s", name, t.kills, e.Message)
+	case j.poison(t) && !mutant.On("retried for ever"):
+		return fmt.Sprintf("%s killed its process %d times%s (poison): %s", name, t.kills, alone, e.Message)
 	case t.failures >= budget && !mutant.On("retried for ever"):
 		return fmt.Sprintf("%s failed %d times, the last time: %s", name, t.failures, e.Message)
 	case t.requeues >= maxRequeues:
 		return fmt.Sprintf("%s was lost %d times, the last time: %s", name, t.requeues, e.Message)
 	}
 	return ""
+}
+
+// poison says whether a task is to blame for the hosts that died under it. Others that
+// ran in those hosts, or somebody outside, may be, so it has to have been alone when the
+// last ones did. Control tasks share a host but with each other and take no slot that
+// could be theirs alone.
+func (j *Job) poison(t *task) bool {
+	return t.kills >= maxKills && (t.key.Control() || t.lone >= maxKills-crowdKills)
 }

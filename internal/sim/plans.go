@@ -175,7 +175,7 @@ func (d *jobDef) kills(a attempt) { d.killed[[2]int32{a.stage, a.index}]++ }
 // mayKill says whether a host may die without making poison of one of its tasks.
 func (h *whost) mayKill() bool {
 	for _, t := range h.k.tasks {
-		if k := [2]int32{t.id.stage, t.id.index}; t.host == h && !t.ended() && h.j.def.killed[k]+h.j.def.failed[k] >= 2 {
+		if k := [2]int32{t.id.stage, t.id.index}; t.host == h && !t.ended() && h.j.def.killed[k]+h.j.def.failed[k] >= 3 {
 			return false
 		}
 	}
