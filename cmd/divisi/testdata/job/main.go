@@ -17,6 +17,7 @@ func main() { divisi.Main(count) }
 func count(j *df.Job) {
 	gate := j.String("gate", "", "make FILE.waiting, and wait at each line until this FILE is there")
 	fail := j.String("fail", "", "fail at this word")
+	die := j.String("die", "", "end the process at this word")
 	out := j.Arg(1)
 	words := df.FlatMap(df.Read(j, df.Lines(j.Arg(0))), func(line string, emit df.Emit[string]) {
 		for gate != "" {
@@ -29,6 +30,9 @@ func count(j *df.Job) {
 		for w := range strings.FieldsSeq(line) {
 			if fail != "" && w == fail {
 				panic(fmt.Sprintf("the word %q", w))
+			}
+			if die != "" && w == die {
+				os.Exit(3)
 			}
 			emit(w)
 		}
