@@ -58,6 +58,9 @@ type Config struct {
 	// Pages serves on the HTTP port what is not health, metrics or JSON; nil: the
 	// coordinator's own pages.
 	Pages func(Reader) http.Handler
+	// SnapshotBytes is how much the journal grows before it is replaced by a snapshot of
+	// what matters, 0: 64 MiB; see journal.Options.
+	SnapshotBytes int64
 	// Hook is the journal's, for tests.
 	Hook func(step string) error
 }

@@ -42,7 +42,7 @@ func NewCore(cfg CoreConfig, old []journal.Record, last uint64, start func(epoch
 	c.state = s
 	s.clock = func() job.Instant { return job.Instant(cfg.Clock()) }
 	s.random = cfg.Random
-	re := &replay{s: s, open: map[string]*replayed{}}
+	re := newReplay(s)
 	for _, r := range old {
 		if err := re.record(r); err != nil {
 			return nil, err

@@ -2,12 +2,15 @@ package coordinator
 
 import (
 	"fmt"
+	"iter"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
 
 	"github.com/divisi-data/divisi/coordinator/job"
 	"github.com/divisi-data/divisi/coordinator/journal"
+	"github.com/divisi-data/divisi/internal/mutant"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -26,6 +29,19 @@ type replay struct {
 type replayed struct {
 	js      *jobState
 	records []journal.Record
+}
+
+func newReplay(s *state) *replay { return &replay{s: s, open: map[string]*replayed{}} }
+
+// Condense reads a journal's records in order and says which of them, or what instead of
+// them, the next coordinator has to know. It looks at nothing but the records, so it may
+// run beside a coordinator that writes more of them.
+func Condense(read func(each func(journal.Record) error) error) (iter.Seq[journal.Record], error) {
+	re := newReplay(newState(&Coordinator{log: slog.New(slog.DiscardHandler)}))
+	if err := read(re.record); err != nil {
+		return nil, err
+	}
+	return re.keep, nil
 }
 
 func (re *replay) record(r journal.Record) error {
@@ -114,6 +130,9 @@ func (re *replay) keep(yield func(journal.Record) bool) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(re.open)) {
 		all = append(all, re.open[id].records...)
+		if mutant.On("snapshots forget winners") {
+			all = slices.DeleteFunc(all, func(r journal.Record) bool { return r.GetTaskWon() != nil })
+		}
 	}
 	slices.SortFunc(all, func(a, b journal.Record) int {
 		if a.Sequence < b.Sequence {

@@ -9,12 +9,12 @@ import (
 )
 
 // TestManyTasks: thousands of tasks over three workers. No message is large, readers
-// learn of every block exactly once, and a restart with all of it in the journal finds
-// everything done.
+// learn of every block exactly once, and a restart with all of it in the journal, or in
+// a snapshot that was made meanwhile, finds everything done.
 func TestManyTasks(t *testing.T) {
 	const n = 5_000
 	dir := t.TempDir()
-	c := start(t, dir)
+	c := start(t, dir, func(cfg *Config) { cfg.SnapshotBytes = 100_000 })
 	do := func(s *divisipb.TaskSpec) *divisipb.FromWorker {
 		a := succeed(s)
 		switch {
@@ -67,6 +67,9 @@ func TestManyTasks(t *testing.T) {
 	c.Close()
 	for _, w := range ws {
 		<-w.over
+	}
+	if len(snapshots(t, dir)) == 0 {
+		t.Error("no snapshot was made while the tasks ran")
 	}
 	begun = time.Now()
 	c = start(t, dir)

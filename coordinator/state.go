@@ -178,8 +178,8 @@ func (s *state) full() error {
 // recover replays the journal and starts a new epoch, with a snapshot of what matters.
 func (s *state) recover() (*journal.Journal, error) {
 	begun := time.Now()
-	re := &replay{s: s, open: map[string]*replayed{}}
-	j, err := journal.Open(journalDir(s.c.cfg.State), journal.Options{Log: s.log, Hook: s.c.cfg.Hook}, re.record)
+	re := newReplay(s)
+	j, err := journal.Open(journalDir(s.c.cfg.State), journal.Options{Log: s.log, Hook: s.c.cfg.Hook, Condense: Condense, SnapshotBytes: s.c.cfg.SnapshotBytes}, re.record)
 	if err != nil {
 		return nil, err
 	}

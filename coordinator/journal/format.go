@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"os"
-	"path/filepath"
 
 	"google.golang.org/protobuf/proto"
 
@@ -24,6 +22,7 @@ const (
 	snapPrefix    = "snapshot-"
 	fileSuffix    = ".dvj"
 	temporaryName = "snapshot.tmp"
+	lockName      = "LOCK"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -94,44 +93,4 @@ func parseHeader(b []byte) (first uint64, err error) {
 		return 0, errSum
 	}
 	return binary.LittleEndian.Uint64(b[len8:]), nil
-}
-
-func fileName(prefix string, seq uint64) string {
-	return fmt.Sprintf("%s%016x%s", prefix, seq, fileSuffix)
-}
-
-// createSegment makes an empty file durable. A file of the same name holds no record:
-// its first would have had this number.
-func createSegment(dir, prefix string, first uint64, hook func(string) error) (*os.File, error) {
-	if err := hook("before-create"); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, fileName(prefix, first)), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if _, err = f.Write(header(first)); err == nil {
-		if err = hook("before-create-sync"); err == nil {
-			if err = f.Sync(); err == nil {
-				err = syncDir(dir)
-			}
-		}
-	}
-	if err == nil {
-		err = hook("after-create")
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// syncDir makes names in a folder durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

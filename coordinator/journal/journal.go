@@ -7,9 +7,9 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -46,8 +46,15 @@ type Options struct {
 	Log *slog.Logger // nil: discarded
 	// SegmentBytes after which a new file is begun; 0: 64 MiB.
 	SegmentBytes int64
+	// Condense makes snapshots while records are written; nil: none are made then.
+	// It is called on a goroutine of its own, one call at a time.
+	Condense Condenser
+	// SnapshotBytes of records, and four times the size of the last snapshot, are written
+	// before the next is made; 0: 64 MiB.
+	SnapshotBytes int64
 	// Hook is called before and after each step on files, by name, and stands for the
-	// crash or error that tests want to happen there. Nil outside tests.
+	// crash or error that tests want to happen there. A snapshot's steps come from
+	// another goroutine than a record's. Nil outside tests.
 	Hook func(step string) error
 	// FullRetry is how long to wait before room is looked for again; 0: a second.
 	FullRetry time.Duration
@@ -55,7 +62,7 @@ type Options struct {
 
 // A Journal is open for appending. Its methods may be called from many goroutines.
 type Journal struct {
-	dir   string
+	d     *folder
 	opt   Options
 	lock  *os.File
 	epoch uint64
@@ -71,9 +78,12 @@ type Journal struct {
 	ended   chan struct{}
 
 	// The writer's own.
-	file *os.File
-	size int64
-	buf  []byte
+	file      *os.File
+	size      int64
+	buf       []byte
+	snapshots snapshotting
+
+	background sync.WaitGroup // a snapshot in the making
 }
 
 type entry struct {
@@ -99,13 +109,25 @@ func Open(dir string, opt Options, replay func(Record) error) (_ *Journal, err e
 	if opt.SegmentBytes == 0 {
 		opt.SegmentBytes = 64 << 20
 	}
+	if opt.SnapshotBytes == 0 {
+		opt.SnapshotBytes = 64 << 20
+	}
 	if opt.FullRetry == 0 {
 		opt.FullRetry = time.Second
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	lock, err := lockFolder(filepath.Join(dir, "LOCK"))
+	d, err := openFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	lock, err := lockFolder(d)
 	if err != nil {
 		return nil, err
 	}
@@ -114,12 +136,16 @@ func Open(dir string, opt Options, replay func(Record) error) (_ *Journal, err e
 			lock.Close()
 		}
 	}()
-	j := &Journal{dir: dir, opt: opt, lock: lock, wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
-	last, err := readFolder(dir, opt.Log, func(r Record) error {
+	j := &Journal{
+		d: d, opt: opt, lock: lock, wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
+		snapshots: snapshotting{due: opt.SnapshotBytes, result: make(chan result, 1)},
+	}
+	r := reader{d: d, log: opt.Log, mend: true, each: func(r Record) error {
 		j.seq = max(j.seq, r.Sequence)
 		j.epoch = max(j.epoch, r.Epoch)
 		return replay(r)
-	})
+	}}
+	last, err := r.all()
 	if err != nil {
 		return nil, err
 	}
@@ -131,16 +157,18 @@ func Open(dir string, opt Options, replay func(Record) error) (_ *Journal, err e
 func (j *Journal) Epoch() uint64 { return j.epoch }
 
 // Start begins a new epoch in a new file. With keep, what keep yields replaces
-// everything that was there (see compact).
-func (j *Journal) Start(epoch uint64, keep func(yield func(Record) bool)) error {
+// everything that was there (see Condenser).
+func (j *Journal) Start(epoch uint64, keep iter.Seq[Record]) error {
 	if epoch <= j.epoch {
 		return fmt.Errorf("journal: epoch %d after %d", epoch, j.epoch)
 	}
 	j.epoch = epoch
 	if keep != nil {
-		if err := j.compact(keep); err != nil {
+		size, err := j.snapshot(j.seq, keep)
+		if err != nil {
 			return err
 		}
+		j.snapshots.due = j.opt.dueAfter(size)
 	}
 	if err := j.roll(); err != nil {
 		return err
@@ -210,10 +238,11 @@ func (j *Journal) Close() error {
 	close(j.stop)
 	if j.file == nil { // never started
 		close(j.ended)
-		return j.lock.Close()
+		return errors.Join(j.lock.Close(), j.d.close())
 	}
 	<-j.ended
-	return errors.Join(j.file.Close(), j.lock.Close())
+	j.background.Wait()
+	return errors.Join(j.file.Close(), j.lock.Close(), j.d.close())
 }
 
 // write is the journal's goroutine: it takes all that is queued, writes it and syncs
@@ -283,9 +312,9 @@ func (j *Journal) commit(batch []entry) error {
 		if terr := j.file.Truncate(j.size); terr != nil {
 			return fmt.Errorf("journal: %w", errors.Join(err, terr))
 		}
-		full := fmt.Errorf("%w: %s: %w (make room; it goes on by itself)", ErrFull, j.dir, err)
+		full := fmt.Errorf("%w: %s: %w (make room; it goes on by itself)", ErrFull, j.d.path, err)
 		if j.setFull(full) {
-			j.opt.Log.Error("the journal waits for room", "dir", j.dir, "error", err)
+			j.opt.Log.Error("the journal waits for room", "dir", j.d.path, "error", err)
 		}
 		select {
 		case <-j.stop:
@@ -300,16 +329,23 @@ func (j *Journal) setFull(err error) (first bool) {
 	defer j.mu.Unlock()
 	first = j.full == nil
 	if err == nil && !first {
-		j.opt.Log.Info("the journal has room again", "dir", j.dir)
+		j.opt.Log.Info("the journal has room again", "dir", j.d.path)
 	}
 	j.full = err
 	return first
 }
 
 func (j *Journal) put() error {
-	if j.size > headerBytes && j.size+int64(len(j.buf)) > j.opt.SegmentBytes {
-		if err := j.next(); err != nil {
-			return err
+	if j.size > headerBytes {
+		due := j.snapshotDue()
+		if due || j.size+int64(len(j.buf)) > j.opt.SegmentBytes {
+			last, err := j.next()
+			if err != nil {
+				return err
+			}
+			if due {
+				j.beginSnapshot(last)
+			}
 		}
 	}
 	if err := j.hook("before-write"); err != nil {
@@ -325,6 +361,7 @@ func (j *Journal) put() error {
 		return fmt.Errorf("sync: %w", err)
 	}
 	j.size += int64(len(j.buf))
+	j.snapshots.logged += int64(len(j.buf))
 	return j.hook("after-sync")
 }
 
@@ -337,7 +374,7 @@ func (j *Journal) hook(step string) error {
 
 // roll begins the first file of this life.
 func (j *Journal) roll() error {
-	f, err := createSegment(j.dir, logPrefix, j.seq+1, j.hook)
+	f, err := j.d.createLog(j.seq+1, j.hook)
 	if err != nil {
 		return err
 	}
@@ -345,18 +382,18 @@ func (j *Journal) roll() error {
 	return nil
 }
 
-// next begins the next file. The queue may be ahead of what is written, so the first
-// sequence number is that of the batch in hand.
-func (j *Journal) next() error {
+// next begins the next file and says with which record the one before ends. The queue
+// may be ahead of what is written, so the first number is that of the batch in hand.
+func (j *Journal) next() (last uint64, err error) {
 	_, seq, _, _, err := parseRecord(j.buf)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	f, err := createSegment(j.dir, logPrefix, seq, j.hook)
+	f, err := j.d.createLog(seq, j.hook)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	old := j.file
 	j.file, j.size = f, headerBytes
-	return old.Close()
+	return seq - 1, old.Close()
 }

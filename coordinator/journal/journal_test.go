@@ -84,7 +84,7 @@ func TestReopen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, logs, _ := list(dir)
+	_, logs := segments(t, dir)
 	if len(logs) < 8 {
 		t.Errorf("%d files of at most 200 bytes", len(logs))
 	}
@@ -137,7 +137,7 @@ func TestCutEverywhere(t *testing.T) {
 	j, _ := open(t, dir, Options{})
 	add(t, j, names(0, 3)...)
 	j.Close()
-	name := filepath.Join(dir, fileName(logPrefix, 1))
+	name := filepath.Join(dir, segmentName(logPrefix, 1))
 	whole, _ := os.ReadFile(name)
 	for n := range whole {
 		d := t.TempDir()
@@ -162,7 +162,7 @@ func TestFlipEverywhere(t *testing.T) {
 	j, _ := open(t, dir, Options{})
 	add(t, j, names(0, 4)...)
 	j.Close()
-	name := filepath.Join(dir, fileName(logPrefix, 1))
+	name := filepath.Join(dir, segmentName(logPrefix, 1))
 	whole, _ := os.ReadFile(name)
 	lastAt := bytes.LastIndex(whole, []byte("job-3")) - 60
 	refused := 0
@@ -195,11 +195,11 @@ func TestDamageIsRefusedByName(t *testing.T) {
 		harm  func(dir string) error
 		wants string
 	}{
-		{"missing file", func(d string) error { return os.Remove(filepath.Join(d, fileName(logPrefix, 11))) }, "a file is missing"},
-		{"missing first file", func(d string) error { return os.Remove(filepath.Join(d, fileName(logPrefix, 1))) }, "a file is missing"},
-		{"short file before the last", func(d string) error { return os.Truncate(filepath.Join(d, fileName(logPrefix, 1)), 100) }, "corrupt"},
+		{"missing file", func(d string) error { return os.Remove(filepath.Join(d, segmentName(logPrefix, 11))) }, "a file is missing"},
+		{"missing first file", func(d string) error { return os.Remove(filepath.Join(d, segmentName(logPrefix, 1))) }, "a file is missing"},
+		{"short file before the last", func(d string) error { return os.Truncate(filepath.Join(d, segmentName(logPrefix, 1)), 100) }, "corrupt"},
 		{"renamed file", func(d string) error {
-			return os.Rename(filepath.Join(d, fileName(logPrefix, 11)), filepath.Join(d, fileName(logPrefix, 12)))
+			return os.Rename(filepath.Join(d, segmentName(logPrefix, 11)), filepath.Join(d, segmentName(logPrefix, 12)))
 		}, "corrupt"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -243,7 +243,7 @@ func TestTornBatch(t *testing.T) {
 		d := t.TempDir()
 		b = bytes.Clone(b)
 		b[at+30] ^= 1
-		must(t, os.WriteFile(filepath.Join(d, fileName(logPrefix, 1)), b, 0o600))
+		must(t, os.WriteFile(filepath.Join(d, segmentName(logPrefix, 1)), b, 0o600))
 		return d
 	}
 	had, err := held(t, write(b))
@@ -422,7 +422,7 @@ func TestSnapshotDamageIsRefused(t *testing.T) {
 	must(t, err)
 	same(t, had, []string{"job-0", "job-2", "job-3"})
 
-	name := filepath.Join(dir, fileName(snapPrefix, 3))
+	name := filepath.Join(dir, segmentName(snapPrefix, 3))
 	whole, err := os.ReadFile(name)
 	must(t, err)
 	var corrupt *ErrJournalCorrupt
@@ -442,12 +442,12 @@ func TestSnapshotDamageIsRefused(t *testing.T) {
 
 // TestGolden: a journal written by the first version is read for ever.
 func TestGolden(t *testing.T) {
-	golden := filepath.Join("testdata", "golden", fileName(logPrefix, 1))
+	golden := filepath.Join("testdata", "golden", segmentName(logPrefix, 1))
 	dir := t.TempDir()
 	j, _ := open(t, dir, Options{})
 	add(t, j, names(0, 3)...)
 	j.Close()
-	now, err := os.ReadFile(filepath.Join(dir, fileName(logPrefix, 1)))
+	now, err := os.ReadFile(filepath.Join(dir, segmentName(logPrefix, 1)))
 	must(t, err)
 	if *rewrite {
 		must(t, os.MkdirAll(filepath.Dir(golden), 0o755))
@@ -475,7 +475,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(b[:len(b)-7])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		dir := t.TempDir()
-		must(t, os.WriteFile(filepath.Join(dir, fileName(logPrefix, 1)), b, 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, segmentName(logPrefix, 1)), b, 0o600))
 		n := 0
 		j, err := Open(dir, Options{}, func(Record) error { n++; return nil })
 		var corrupt *ErrJournalCorrupt
@@ -510,6 +510,16 @@ func BenchmarkAppend(b *testing.B) {
 		}
 		wg.Wait()
 	}
+}
+
+func segments(t *testing.T, dir string) (snaps, logs []segment) {
+	t.Helper()
+	d, err := openFolder(dir)
+	must(t, err)
+	defer d.close()
+	snaps, logs, err = d.list()
+	must(t, err)
+	return snaps, logs
 }
 
 func contents(t *testing.T, dir string) string {

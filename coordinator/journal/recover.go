@@ -4,11 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -16,122 +11,128 @@ import (
 )
 
 // Read gives every record of a folder to each, in order, and changes nothing: for
-// inspectors. A write that was cut short ends it quietly.
+// inspectors, also while a coordinator writes it. A write that was cut short ends it
+// quietly.
 func Read(dir string, each func(Record) error) error {
-	_, err := read(dir, slog.New(slog.DiscardHandler), false, each)
+	d, err := openFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	r := reader{d: d, log: slog.New(slog.DiscardHandler), each: each}
+	_, err = r.all()
 	return err
 }
 
-func readFolder(dir string, log *slog.Logger, each func(Record) error) (last uint64, err error) {
-	return read(dir, log, true, each)
+// A reader replays a folder.
+type reader struct {
+	d    *folder
+	log  *slog.Logger
+	mend bool // what was cut short is removed
+	each func(Record) error
 }
 
-type segment struct {
-	name  string
-	first uint64
-}
-
-// read replays the newest snapshot and the logs after it.
-func read(dir string, log *slog.Logger, mend bool, each func(Record) error) (last uint64, err error) {
-	snaps, logs, err := list(dir)
+// all replays the newest snapshot and the logs after it.
+func (r *reader) all() (last uint64, err error) {
+	snap, logs, err := r.d.openAll()
 	if err != nil {
 		return 0, err
 	}
-	if len(snaps) > 0 {
-		s := snaps[len(snaps)-1]
-		if last, err = readSnapshot(dir, s, each); err != nil {
+	defer closeAll(snap, logs)
+	return r.replay(snap, logs, len(logs)-1)
+}
+
+// sealed replays up to a number that is the last of its log; nothing of it is being
+// written any more.
+func (r *reader) sealed(upTo uint64) error {
+	snap, logs, err := r.d.openAll()
+	if err != nil {
+		return err
+	}
+	defer closeAll(snap, logs)
+	n := 0
+	for n < len(logs) && logs[n].seq <= upTo {
+		n++
+	}
+	last, err := r.replay(snap, logs[:n], -1)
+	if err == nil && last != upTo {
+		err = &ErrJournalCorrupt{r.d.path, 0, fmt.Sprintf("its files end with record %d instead of %d", last, upTo)}
+	}
+	return err
+}
+
+// replay reads files that follow each other; the log with the index newest, if any, may
+// end badly.
+func (r *reader) replay(snap *opened, logs []opened, newest int) (last uint64, err error) {
+	if snap != nil {
+		if last, err = r.snapshot(*snap); err != nil {
 			return 0, err
 		}
-		logs = slices.DeleteFunc(logs, func(l segment) bool { return l.first <= last })
 	}
 	for i, l := range logs {
-		if l.first != last+1 && (i > 0 || len(snaps) > 0 || l.first != 1) {
-			return 0, &ErrJournalCorrupt{l.name, 0, fmt.Sprintf("it begins with record %d, the one before ends with %d: a file is missing", l.first, last)}
+		if l.seq != last+1 {
+			return 0, r.corrupt(l, 0, fmt.Sprintf("it begins with record %d, the one before ends with %d: a file is missing", l.seq, last))
 		}
-		if last, err = readLog(dir, l, i == len(logs)-1, log, mend, each); err != nil {
+		if last, err = r.logged(l, i == newest); err != nil {
 			return 0, err
 		}
 	}
 	return last, nil
 }
 
-func list(dir string) (snaps, logs []segment, err error) {
-	names, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, n := range names {
-		for prefix, to := range map[string]*[]segment{logPrefix: &logs, snapPrefix: &snaps} {
-			hex, ok := strings.CutPrefix(n.Name(), prefix)
-			if !ok {
-				continue
-			}
-			hex, ok = strings.CutSuffix(hex, fileSuffix)
-			if seq, err := strconv.ParseUint(hex, 16, 64); ok && err == nil && n.Name() == fileName(prefix, seq) {
-				*to = append(*to, segment{filepath.Join(dir, n.Name()), seq})
-			}
-		}
-	}
-	bySeq := func(a, b segment) int {
-		if a.first < b.first {
-			return -1
-		}
-		return 1
-	}
-	slices.SortFunc(snaps, bySeq)
-	slices.SortFunc(logs, bySeq)
-	return snaps, logs, nil
+func (r *reader) corrupt(s opened, off int64, why string) error {
+	return &ErrJournalCorrupt{r.d.full(s.name), off, why}
 }
 
-// readSnapshot reads a file that stands for all records up to its number. It was
-// complete before it got its name, so that anything wrong with it is damage.
-func readSnapshot(dir string, s segment, each func(Record) error) (last uint64, err error) {
-	b, err := os.ReadFile(s.name)
+// snapshot reads a file that stands for all records up to its number. It was complete
+// before it got its name, so that anything wrong with it is damage.
+func (r *reader) snapshot(s opened) (last uint64, err error) {
+	b, err := s.read()
 	if err != nil {
 		return 0, err
 	}
 	first, err := parseHeader(b)
 	if err != nil {
-		return 0, &ErrJournalCorrupt{s.name, 0, err.Error()}
+		return 0, r.corrupt(s, 0, err.Error())
 	}
-	if first != s.first {
-		return 0, &ErrJournalCorrupt{s.name, 0, fmt.Sprintf("it says that it is snapshot %d", first)}
+	if first != s.seq {
+		return 0, r.corrupt(s, 0, fmt.Sprintf("it says that it is snapshot %d", first))
 	}
 	off := headerBytes
 	for {
 		epoch, seq, payload, n, err := parseRecord(b[off:])
 		if err != nil {
-			return 0, &ErrJournalCorrupt{s.name, off, err.Error()}
+			return 0, r.corrupt(s, off, err.Error())
 		}
 		if len(payload) == 0 { // the end
-			if seq != s.first || off+int64(n) != int64(len(b)) {
-				return 0, &ErrJournalCorrupt{s.name, off, "its end is misplaced"}
+			if seq != s.seq || off+int64(n) != int64(len(b)) {
+				return 0, r.corrupt(s, off, "its end is misplaced")
 			}
 			return seq, nil
 		}
-		if seq <= last || seq > s.first {
-			return 0, &ErrJournalCorrupt{s.name, off, fmt.Sprintf("record %d after %d", seq, last)}
+		if seq <= last || seq > s.seq {
+			return 0, r.corrupt(s, off, fmt.Sprintf("record %d after %d", seq, last))
 		}
 		last = seq
-		if err := give(s.name, off, epoch, seq, payload, each); err != nil {
+		if err := r.give(s, off, epoch, seq, payload); err != nil {
 			return 0, err
 		}
 		off += int64(n)
 	}
 }
 
-func give(name string, off int64, epoch, seq uint64, payload []byte, each func(Record) error) error {
-	var r divisipb.JournalRecord
-	if err := proto.Unmarshal(payload, &r); err != nil {
-		return &ErrJournalCorrupt{name, off, err.Error()}
+func (r *reader) give(s opened, off int64, epoch, seq uint64, payload []byte) error {
+	var rec divisipb.JournalRecord
+	if err := proto.Unmarshal(payload, &rec); err != nil {
+		return r.corrupt(s, off, err.Error())
 	}
-	return each(Record{epoch, seq, &r})
+	return r.each(Record{epoch, seq, &rec})
 }
 
-// readLog reads a file of consecutive records. Only the newest may end badly: then a
+// logged reads a file of consecutive records. Only the newest may end badly: then a
 // write was cut short, if nothing after it was written by a later one.
-func readLog(dir string, l segment, newest bool, log *slog.Logger, mend bool, each func(Record) error) (uint64, error) {
-	b, err := os.ReadFile(l.name)
+func (r *reader) logged(l opened, newest bool) (uint64, error) {
+	b, err := l.read()
 	if err != nil {
 		return 0, err
 	}
@@ -139,20 +140,20 @@ func readLog(dir string, l segment, newest bool, log *slog.Logger, mend bool, ea
 	switch {
 	case err != nil && newest && int64(len(b)) <= headerBytes:
 		// Cut short while it was made; nothing has been written to it yet.
-		log.Warn("a journal file without a beginning is removed", "file", l.name, "bytes", len(b))
-		if mend {
-			if err := os.Remove(l.name); err != nil {
+		r.log.Warn("a journal file without a beginning is removed", "file", r.d.full(l.name), "bytes", len(b))
+		if r.mend {
+			if err := r.d.root.Remove(l.name); err != nil {
 				return 0, err
 			}
-			return l.first - 1, syncDir(dir)
+			return l.seq - 1, r.d.sync()
 		}
-		return l.first - 1, nil
+		return l.seq - 1, nil
 	case err != nil:
-		return 0, &ErrJournalCorrupt{l.name, 0, err.Error()}
-	case first != l.first:
-		return 0, &ErrJournalCorrupt{l.name, 0, fmt.Sprintf("it says that it begins with record %d", first)}
+		return 0, r.corrupt(l, 0, err.Error())
+	case first != l.seq:
+		return 0, r.corrupt(l, 0, fmt.Sprintf("it says that it begins with record %d", first))
 	}
-	last := l.first - 1
+	last := l.seq - 1
 	off := headerBytes
 	for off < int64(len(b)) {
 		epoch, seq, payload, n, err := parseRecord(b[off:])
@@ -161,15 +162,15 @@ func readLog(dir string, l segment, newest bool, log *slog.Logger, mend bool, ea
 		}
 		if err != nil {
 			if !newest || later(b[off+1:], last+1) {
-				return 0, &ErrJournalCorrupt{l.name, off, err.Error()}
+				return 0, r.corrupt(l, off, err.Error())
 			}
-			log.Warn("the journal's end was cut short and is removed", "file", l.name, "offset", off, "bytes", int64(len(b))-off, "why", err)
-			if mend {
-				return last, cut(l.name, off)
+			r.log.Warn("the journal's end was cut short and is removed", "file", r.d.full(l.name), "offset", off, "bytes", int64(len(b))-off, "why", err)
+			if r.mend {
+				return last, r.d.cut(l.name, off)
 			}
 			return last, nil
 		}
-		if err := give(l.name, off, epoch, seq, payload, each); err != nil {
+		if err := r.give(l, off, epoch, seq, payload); err != nil {
 			return 0, err
 		}
 		last = seq
@@ -197,16 +198,4 @@ func later(b []byte, bad uint64) bool {
 		}
 	}
 	return false
-}
-
-func cut(name string, size int64) error {
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Truncate(size); err != nil {
-		return err
-	}
-	return f.Sync()
 }

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"fmt"
+	"iter"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -133,18 +135,23 @@ func (c *coord) resume() {
 	c.turnIn(0)
 }
 
+// snapshotEvery is how many records come between two snapshots.
+const snapshotEvery = 40
+
 // A disk is the journal's: what is on it, and what is on its way there.
 type disk struct {
 	w       *world
 	c       *coord // who writes
 	records []stored
-	epoch   uint64 // of the last record
-	seq     uint64
-	queue   []queued
-	batch   []queued // being synced
-	syncing bool
-	full    bool // no room
-	slow    int64
+	// condensed is how many records there were after the last snapshot.
+	condensed int
+	epoch     uint64 // of the last record
+	seq       uint64
+	queue     []queued
+	batch     []queued // being synced
+	syncing   bool
+	full      bool // no room
+	slow      int64
 }
 
 type stored struct {
@@ -176,12 +183,37 @@ func (d *disk) replay() []journal.Record {
 
 // begin replaces all that is on the disk by what a new epoch begins with, at once.
 func (d *disk) begin(epoch uint64, kept []journal.Record) coordinator.Log {
-	d.records = d.records[:0]
-	for _, r := range kept {
-		d.store(r.Epoch, r.Sequence, r.JournalRecord)
-	}
+	d.replace(slices.Values(kept))
 	d.epoch = epoch
 	return &log{d, d.c}
+}
+
+func (d *disk) replace(kept iter.Seq[journal.Record]) {
+	d.records = nil
+	for r := range kept {
+		d.store(r.Epoch, r.Sequence, r.JournalRecord)
+	}
+	d.condensed = len(d.records)
+}
+
+// condense replaces the records by a snapshot when enough have come since the last.
+func (d *disk) condense() {
+	if len(d.records) < d.condensed+snapshotEvery {
+		return
+	}
+	kept, err := coordinator.Condense(func(each func(journal.Record) error) error {
+		for _, r := range d.replay() {
+			if err := each(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		d.w.violate("the journal cannot be replaced by a snapshot: %v", err)
+		return
+	}
+	d.replace(kept)
 }
 
 func (d *disk) store(epoch, seq uint64, r *divisipb.JournalRecord) {
@@ -244,6 +276,7 @@ func (d *disk) synced(c *coord) {
 	for _, q := range batch {
 		d.durable(q)
 	}
+	d.condense()
 	// The callbacks are heard of by a process that lives; the loop takes its time.
 	c.post(func() {
 		for _, q := range batch {
@@ -274,5 +307,5 @@ func (d *disk) crash() {
 
 // copy is a disk of its own with the same on it.
 func (d *disk) copy() *disk {
-	return &disk{w: d.w, records: append([]stored(nil), d.records...), epoch: d.epoch, seq: d.seq}
+	return &disk{w: d.w, records: append([]stored(nil), d.records...), condensed: d.condensed, epoch: d.epoch, seq: d.seq}
 }

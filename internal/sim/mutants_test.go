@@ -35,6 +35,7 @@ var mutants = []struct{ name, breaks string }{
 	{"locations are told once", "readers wait for what they are never told"},
 	{"what a sink prepared is not told", "attempts write without what their sink prepared"},
 	{"submits are not recognised", "a submit that is sent again is two jobs"},
+	{"snapshots forget winners", "a finished task is not known after a restart"},
 	{"winners are not journalled", "a finished task is not known after a restart"},
 	{"slots are not given back", "slots leak"},
 	{"the end of hosts is not waited for", "attempts write while their output is cleaned"},
