@@ -90,6 +90,7 @@ type Job struct {
 	ex      []*exchange
 	control map[Key]*task // control tasks, by key; never ranged over
 	keys    []Key         // of control, in order of creation
+	strays  map[Attempt]Worker
 	started Instant
 	ended   Instant
 
@@ -116,7 +117,7 @@ type sink struct {
 // New is a job that nothing has happened to yet. Step it with Submitted, or Replay its
 // records and then call Resume.
 func New(s Spec) *Job {
-	j := &Job{spec: s, plan: s.Plan, state: Pending, started: s.Begun, limit: reserveStep, control: map[Key]*task{}}
+	j := &Job{spec: s, plan: s.Plan, state: Pending, started: s.Begun, limit: reserveStep, control: map[Key]*task{}, strays: map[Attempt]Worker{}}
 	for i := range s.Plan.Exchanges {
 		j.ex = append(j.ex, newExchange(&s.Plan.Exchanges[i], s.Epoch))
 	}

@@ -42,6 +42,7 @@ func (j *Job) forget(t *task) bool {
 }
 
 func (j *Job) workerLost(e WorkerLost) {
+	j.strayedTo(e.Worker)
 	var again []*task
 	lose := func(t *task) {
 		for i := len(t.running) - 1; i >= 0; i-- {

@@ -19,6 +19,7 @@ func counted(k dataflow.Kind) bool {
 }
 
 func (j *Job) failed(e Failure) {
+	j.accounted(e.Attempt, e.Worker)
 	t := j.task(e.Attempt.Key)
 	known := j.drop(t, e.Attempt)
 	stale := !known && (e.Attempt.Number >= j.limit || e.Kind == dataflow.Canceled) // a cancel of ours among them

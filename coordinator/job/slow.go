@@ -87,7 +87,7 @@ func (j *Job) hung(t *task, p placed, still time.Duration) {
 	}
 	why := fmt.Sprintf("no row or byte moved in task %s/%s on worker %s for %s: it hangs; see its log for where", j.spec.ID, a, p.worker.ID, still.Round(time.Millisecond))
 	j.record(TaskFailed{Failure: Failure{Attempt: a, Worker: p.worker, Kind: dataflow.Transient, Message: why}, Counted: true, Next: t.memory, Alone: t.alone})
-	j.do(CancelAttempt{a, p.worker, why})
+	j.takeBack(a, p.worker, why)
 	if t.doom != "" {
 		j.end(Failed, t.doom, t.stack)
 		return

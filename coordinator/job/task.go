@@ -125,12 +125,12 @@ func (j *Job) adopted(e Adopted) {
 	t := j.task(e.Attempt.Key)
 	switch {
 	case t == nil, t.state == done, j.dead(e.Attempt.Key), e.Attempt.Number < t.floor:
-		j.do(CancelAttempt{e.Attempt, e.Worker, "not needed any more"})
+		j.takeBack(e.Attempt, e.Worker, "not needed any more")
 		return
 	case t.on(e.Attempt.Number) >= 0:
 		return // told twice
 	case len(t.running) > 0:
-		j.do(CancelAttempt{e.Attempt, e.Worker, "another attempt runs"})
+		j.takeBack(e.Attempt, e.Worker, "another attempt runs")
 		return
 	case mutant.On("running tasks are not adopted"):
 		return
@@ -161,6 +161,7 @@ func (t *task) on(number int32) int {
 }
 
 func (j *Job) done(e Done) {
+	j.accounted(e.Attempt, e.Worker)
 	t := j.task(e.Attempt.Key)
 	if t != nil && t.won != nil && t.won.Attempt == e.Attempt && t.won.Worker == e.Worker && !t.lost && !mutant.On("no arbiter") {
 		j.do(Ack{Attempt: e.Attempt, Worker: e.Worker}) // told twice
@@ -199,7 +200,7 @@ func (j *Job) settle(t *task, but Attempt, why string) {
 	j.unspare(t)
 	for _, p := range t.running {
 		if p.number != but.Number {
-			j.do(CancelAttempt{Attempt{t.key, p.number}, p.worker, why})
+			j.takeBack(Attempt{t.key, p.number}, p.worker, why)
 		}
 	}
 	t.running = nil

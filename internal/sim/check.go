@@ -87,6 +87,20 @@ func (c *check) shows(sink int32, o *output, p *part) {
 	}
 }
 
+// cleans: an output is cleaned, so nobody who is known to be there may write to it any more.
+func (c *check) cleans(id string, sink int32) {
+	for _, k := range c.w.workers {
+		if !k.up || c.departed[k.inc] {
+			continue
+		}
+		for _, t := range k.tasks {
+			if t.id.job == id && !t.control() && t.host != nil && !t.host.dead && !t.ended() && t.job.def.plan.Stages[t.id.stage].Output.Sink == int(sink) {
+				c.w.violate("output %d of %s is cleaned while %s runs on %s", sink, id, t.id, k.inc)
+			}
+		}
+	}
+}
+
 // cancels notes the attempts that a coordinator takes back.
 func (c *check) cancels(from *coord, cn *conn, m *divisipb.ToWorker) {
 	if b := m.GetCancelTask(); b != nil && from == c.w.coord {

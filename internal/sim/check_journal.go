@@ -12,6 +12,9 @@ import (
 
 // queued looks at a record before it is durable: when it was decided.
 func (c *check) queued(r *divisipb.JournalRecord) {
+	if won := r.GetTaskWon(); won != nil {
+		c.beaten(attemptOf(won.Result.Id))
+	}
 	l := r.GetWorkerLeft()
 	if l == nil {
 		return
@@ -167,6 +170,17 @@ func (c *check) won(j *jobCheck, r *divisipb.TaskWon) {
 	}
 	j.won[k] = a
 	j.winners[a] = true
+}
+
+// beaten looks for other attempts at a task that has been won.
+func (c *check) beaten(a attempt) {
+	for _, k := range c.w.workers {
+		for _, t := range k.tasks {
+			if o := t.id; o != a && o.job == a.job && o.stage == a.stage && o.index == a.index && !t.ended() {
+				c.w.beaten(k)
+			}
+		}
+	}
 }
 
 func (c *check) failed(j *jobCheck, r *divisipb.TaskFailed) {

@@ -43,6 +43,7 @@ var mutants = []struct{ name, breaks string }{
 	{"no arbiter", "two winners of one task"},
 	{"a copy stays wanted", "a task that is done is launched again"},
 	{"tasks win after the end", "a winner after the job's end"},
+	{"strays are not waited for", "an attempt that was cancelled writes after the clean"},
 	{"other rows are not noticed", "consumers of two different runs of one task: rows lost or doubled"},
 	{"running tasks are not adopted", "a task runs twice after a restart"},
 	{"attempt numbers are used again", "two attempts of one name"},

@@ -149,6 +149,7 @@ func (s *store) show(job string, sink int32, o *output, name string) {
 // clean removes what attempts left, after finishing what was decided.
 func (s *store) clean(job string, sink int32) {
 	o := s.output(job, sink)
+	s.w.check.cleans(job, sink)
 	if o.decided && !o.success {
 		for _, name := range o.manifest {
 			s.show(job, sink, o, name)

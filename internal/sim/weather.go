@@ -61,11 +61,23 @@ func (w *world) provoked() {
 			})
 		}
 	default:
-		if !k.cutUp && !k.cutDown {
-			w.say("network: cut from the coordinator to %s", k.id)
-			k.cutDown = true
-			w.after(w.between(ms, 2*second), func() { w.mend(k) })
-		}
+		w.deafen(k)
+	}
+}
+
+// deafen lets a worker not hear for a while what the coordinator says.
+func (w *world) deafen(k *worker) {
+	if !k.cutUp && !k.cutDown {
+		w.say("network: cut from the coordinator to %s", k.id)
+		k.cutDown = true
+		w.after(w.between(ms, 2*second), func() { w.mend(k) })
+	}
+}
+
+// beaten: an attempt is not needed any more, and hears of it late.
+func (w *world) beaten(k *worker) {
+	if w.now < w.weather.until && w.chance(2*w.weather.malice) {
+		w.deafen(k)
 	}
 }
 
