@@ -134,5 +134,20 @@ func (c *Core) Status(id string) (st divisipb.JobState, over, known bool) {
 	return js.state(), js.over(), true
 }
 
+// Books are how many tasks the scheduler believes to be on a worker and how many attempts
+// the jobs believe to be there: the same.
+func (c *Core) Books(worker string) (placed, active int) {
+	w := c.s.workers[worker]
+	if w == nil {
+		return c.s.sched.Placed(worker), 0
+	}
+	for _, js := range c.s.order {
+		if !js.over() {
+			active += len(js.job.ActiveOn(w.who()))
+		}
+	}
+	return c.s.sched.Placed(worker), active
+}
+
 // Used is how many of a worker's slots the scheduler believes to be taken.
 func (c *Core) Used(worker string) int { return c.s.sched.Used(worker) }

@@ -62,6 +62,7 @@ type fake struct {
 	cancel context.CancelFunc
 	epoch  uint64
 	mute   bool // it sends no heartbeats
+	silent bool // it does not say which outputs it has copied
 	// do answers a Launch; nil, or a nil answer, leaves the attempt running.
 	do func(*divisipb.TaskSpec) *divisipb.FromWorker
 
@@ -198,6 +199,9 @@ func (f *fake) take(m *divisipb.ToWorker) {
 	case *divisipb.ToWorker_AdoptBlocks:
 		a := b.AdoptBlocks
 		f.held[a.GetJob()] = append(f.held[a.GetJob()], a.GetTasks()...)
+		if f.silent {
+			break
+		}
 		answers = append(answers, &divisipb.FromWorker{Body: &divisipb.FromWorker_BlocksAdopted{BlocksAdopted: &divisipb.BlocksAdopted{Job: a.GetJob(), Tasks: a.GetTasks()}}})
 	case *divisipb.ToWorker_CancelTask:
 		f.canceled = append(f.canceled, name(b.CancelTask.GetId()))

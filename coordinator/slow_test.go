@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -163,6 +164,38 @@ func TestDrainMovesOutputs(t *testing.T) {
 		if e.GetWorker() != "w2" {
 			t.Errorf("%s", e.GetText())
 		}
+	}
+}
+
+// TestCopiesAreHeardOfFirst: a worker comes back with outputs that it has copied and with
+// the failure of a reader that could not have them before. No producer runs again for it.
+func TestCopiesAreHeardOfFirst(t *testing.T) {
+	c := start(t, t.TempDir(), func(cfg *Config) { cfg.Reattach, cfg.Lease = 10e9, 20e9 })
+	leaving, staying := newFake(t, "w1", 4), newFake(t, "w2", 4)
+	leaving.do = except(1)
+	leaving.attach(c)
+	id := submit(t, c)
+	leaving.await("readers", func() bool { return leaving.count(1) == 2 })
+	staying.silent, staying.do = true, succeed
+	staying.attach(c)
+	leaving.send(&divisipb.FromWorker{Body: &divisipb.FromWorker_Drained{Drained: &divisipb.Drained{}}})
+	staying.await("what to copy", func() bool { return len(staying.held[id]) == 3 })
+	staying.detach()
+	f := &divisipb.TaskFailure{ErrorKind: int32(dataflow.InputLost), Message: "it was not here"}
+	leaving.mu.Lock()
+	for _, l := range leaving.launched {
+		if l.GetId().GetStage() == 1 {
+			f.Id = l.GetId()
+		}
+	}
+	leaving.mu.Unlock()
+	f.LostInputs, f.LostAt = staying.held[id], []string{"w1", "w1", "w1"}
+	staying.reregister().reg.UnackedFailures = []*divisipb.TaskFailure{f}
+	staying.attach(c)
+	<-leaving.over
+	succeeded(t, outcome(t, c, id))
+	if n := leaving.count(0) + staying.count(0); n != 3 {
+		t.Errorf("%d attempts at 3 tasks whose outputs were copied", n)
 	}
 }
 

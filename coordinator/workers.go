@@ -188,6 +188,14 @@ func (s *state) welcome(w *workerState, ses *session) {
 // reconcile compares what a worker says it runs and holds with what is believed of it.
 func (s *state) reconcile(w *workerState) {
 	who := w.who()
+	// First what it holds: a failure for want of an output that is here is none to act on.
+	held, runs := map[taskKey]bool{}, map[taskKey]bool{}
+	for _, h := range w.reg.GetHeld() {
+		for _, t := range h.GetTasks() {
+			held[taskKey{h.GetJob(), fromTaskID(t)}] = true
+			s.found(w, s.jobs[h.GetJob()], t)
+		}
+	}
 	for _, t := range w.reg.GetRunning() {
 		js := s.jobs[t.GetJob()]
 		if js == nil || js.over() {
@@ -195,7 +203,8 @@ func (s *state) reconcile(w *workerState) {
 		}
 		a := fromTaskID(t)
 		s.step(js, job.Adopted{Attempt: a, Worker: who})
-		if js.job.Active()[a] == who {
+		// One that was launched before the stream broke has its place, a copy under another name.
+		if _, counted := js.placed[a]; js.job.Active()[a] == who && (!counted || mutant.On("a copy that is met again is counted twice")) {
 			id := sched.ID{Job: js.id, Stage: a.Stage, Index: a.Index}
 			js.placed[a] = id
 			s.sched.Place(id, w.id, a.Control())
@@ -206,13 +215,6 @@ func (s *state) reconcile(w *workerState) {
 	}
 	for _, f := range w.reg.GetUnackedFailures() {
 		s.failure(w, f)
-	}
-	held, runs := map[taskKey]bool{}, map[taskKey]bool{}
-	for _, h := range w.reg.GetHeld() {
-		for _, t := range h.GetTasks() {
-			held[taskKey{h.GetJob(), fromTaskID(t)}] = true
-			s.found(w, s.jobs[h.GetJob()], t)
-		}
 	}
 	for _, r := range w.reg.GetUnackedResults() {
 		k := taskKey{r.GetId().GetJob(), fromTaskID(r.GetId())}

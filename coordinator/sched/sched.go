@@ -452,6 +452,17 @@ func (s *Scheduler) Idle() int {
 	return n
 }
 
+// Placed is how many tasks are on a worker, with those that take no slot.
+func (s *Scheduler) Placed(worker string) int {
+	n := 0
+	for _, p := range s.placed {
+		if p.worker.ID == worker {
+			n++
+		}
+	}
+	return n
+}
+
 // Used is how many slots of a worker are taken by what was sent to it.
 func (s *Scheduler) Used(worker string) int {
 	if w := s.workers[worker]; w != nil {

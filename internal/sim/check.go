@@ -21,6 +21,7 @@ type check struct {
 	streams  map[string]*conn  // incarnation: that it has at the coordinator
 	stale    map[string]bool   // ids of workers whose registrations came late
 	highest  map[string]uint64 // incarnation: the highest epoch it has seen
+	spoken   map[holder]bool   // that the coordinator that is there has heard of
 	ends     [3]int
 	copies   int
 	moves    int
@@ -36,7 +37,8 @@ type jobCheck struct {
 	prepared map[int32]bool
 	tasks    map[int32]int // stage: number, once planned
 	won      map[[2]int32]attempt
-	winners  map[attempt]bool // ever
+	at       map[[2]int32]string // the incarnation that has a winner's output
+	winners  map[attempt]bool    // ever
 	failed   map[attempt]bool
 	launched map[attempt]bool
 	counted  map[[2]int32]int
@@ -51,6 +53,12 @@ type jobCheck struct {
 	floors   map[int32]int32     // stage: attempts below it have read rows that are no more
 }
 
+// A holder is an incarnation that says that it has an output.
+type holder struct {
+	on string
+	of attempt
+}
+
 // A run is an attempt that the coordinator knows to run, and the incarnation it runs on.
 type run struct {
 	attempt
@@ -61,7 +69,7 @@ func newCheck(w *world) *check {
 	return &check{
 		w: w, defs: map[string]*jobDef{}, jobs: map[string]*jobCheck{}, departed: map[string]bool{}, left: map[string]bool{},
 		excused: map[attempt]bool{}, contact: map[string]int64{}, streams: map[string]*conn{}, stale: map[string]bool{},
-		highest: map[string]uint64{},
+		highest: map[string]uint64{}, spoken: map[holder]bool{},
 	}
 }
 
@@ -201,6 +209,10 @@ func (c *check) fromWorker(cn *conn, m *divisipb.FromWorker) {
 	case *divisipb.FromWorker_Failure:
 		c.w.say("%s: %s failed: %s", cn.k.id, attemptOf(b.Failure.Id), b.Failure.Message)
 		c.stops(attemptOf(b.Failure.Id))
+	case *divisipb.FromWorker_BlocksAdopted:
+		for _, t := range b.BlocksAdopted.Tasks {
+			c.spoken[holder{cn.inc, attemptOf(t)}] = true
+		}
 	case *divisipb.FromWorker_JobGone:
 		c.w.say("%s: %s is gone, hosts only %v", cn.k.id, b.JobGone.Job, b.JobGone.HostsOnly)
 	}
@@ -214,6 +226,11 @@ func (c *check) registers(cn *conn, r *divisipb.Register) {
 	c.contact[cn.inc] = c.w.now
 	if c.departed[cn.inc] {
 		return
+	}
+	for _, h := range r.Held {
+		for _, t := range h.Tasks {
+			c.spoken[holder{cn.inc, attemptOf(t)}] = true
+		}
 	}
 	// What it does not name does not run there, what it names does.
 	for _, j := range c.jobs {
@@ -291,6 +308,9 @@ func (c *check) slots(from *coord) {
 		if n := from.core.Used(k.id); n < 0 || n > 2*k.slots {
 			c.w.violate("%d of %d slots of %s are believed to be used", n, k.slots, k.id)
 		}
+		if placed, active := from.core.Books(k.id); placed != active {
+			c.w.violate("the scheduler believes %d tasks to be on %s, the jobs %d", placed, k.id, active)
+		}
 	}
 }
 
@@ -298,6 +318,7 @@ func (c *check) slots(from *coord) {
 func (c *check) restarted(from *coord) {
 	c.departed = maps.Clone(c.left) // what was not durable was not decided
 	clear(c.streams)
+	clear(c.spoken)
 	for _, j := range c.jobs {
 		clear(j.running)
 	}

@@ -96,7 +96,7 @@ func (c *check) submitted(id string, r *divisipb.SubmitRequest) {
 		c.w.violate("%s was submitted once and is %v", def.name, def.ids)
 	}
 	c.jobs[id] = &jobCheck{
-		id: id, def: def, limit: 4096, known: map[int32]bool{}, prepared: map[int32]bool{}, tasks: map[int32]int{}, won: map[[2]int32]attempt{},
+		id: id, def: def, limit: 4096, known: map[int32]bool{}, prepared: map[int32]bool{}, tasks: map[int32]int{}, won: map[[2]int32]attempt{}, at: map[[2]int32]string{},
 		winners: map[attempt]bool{}, failed: map[attempt]bool{}, launched: map[attempt]bool{}, counted: map[[2]int32]int{},
 		sinks: map[int32]bool{}, clean: map[int32]bool{}, running: map[[2]int32]run{},
 		copied: map[attempt]bool{}, hashes: map[[2]int32]uint64{}, floors: map[int32]int32{},
@@ -169,6 +169,7 @@ func (c *check) won(j *jobCheck, r *divisipb.TaskWon) {
 		c.w.violate("%s wins, and %s has won", a, o)
 	}
 	j.won[k] = a
+	j.at[k] = r.Incarnation
 	j.winners[a] = true
 }
 
@@ -218,6 +219,7 @@ func (c *check) movedOutput(j *jobCheck, r *divisipb.OutputMoved) {
 	if j.won[[2]int32{a.stage, a.index}] != a {
 		c.w.violate("the output of %s is moved, which is not the winner", a)
 	}
+	j.at[[2]int32{a.stage, a.index}] = r.Incarnation
 	if c.left[r.Incarnation] {
 		c.w.violate("the output of %s is moved to %s, which was given up", a, r.Incarnation)
 	}
@@ -248,18 +250,20 @@ func (j *jobCheck) stops(a attempt) {
 	}
 }
 
-// lost: a finished task runs again. There must be a reason.
+// lost: a finished task runs again. There must be a reason: nobody who is there has its
+// output, as far as the coordinator could know.
 func (c *check) lost(j *jobCheck, a attempt) {
 	k := [2]int32{a.stage, a.index}
 	if j.won[k] != a {
 		c.w.violate("the output of %s is lost, which is not the winner", a)
 	}
+	at := j.at[k]
 	delete(j.won, k)
 	if c.excused[a] {
 		return
 	}
 	for _, w := range c.w.workers {
-		if w.up && !w.drain && w.jobs[a.job] != nil && w.jobs[a.job].output(a) != nil && !c.left[w.inc] {
+		if w.up && !w.drain && w.jobs[a.job] != nil && w.jobs[a.job].output(a) != nil && !c.left[w.inc] && (at == w.inc || c.spoken[holder{w.inc, a}]) {
 			c.w.violate("%s runs again though its output is on %s", a, w.inc)
 		}
 	}

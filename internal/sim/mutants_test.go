@@ -38,6 +38,7 @@ var mutants = []struct{ name, breaks string }{
 	{"snapshots forget winners", "a finished task is not known after a restart"},
 	{"winners are not journalled", "a finished task is not known after a restart"},
 	{"slots are not given back", "slots leak"},
+	{"a copy that is met again is counted twice", "slots leak"},
 	{"the end of hosts is not waited for", "attempts write while their output is cleaned"},
 	// The life of a job.
 	{"no arbiter", "two winners of one task"},
