@@ -21,9 +21,13 @@ check: ## format, vet, static checks, house rules, quick tests (under 3 minutes)
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) test -short -timeout 170s ./...
 
-test: ## all tests, as CI runs them
+test: ## all tests; with CI=true also 20,000 schedules of the day, and the mutants
 	$(GO) vet ./...
 	$(GO) test -timeout 25m ./...
+ifeq ($(CI),true)
+	$(MAKE) sim SEEDS=20000 FIRST=$$(( $$(date -u +%s) / 86400 * 100000 ))
+	$(MAKE) mutants
+endif
 
 race: ## all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
@@ -32,8 +36,9 @@ services: ## the suites on real servers, which it installs (the first time takes
 	DIVISI_SERVICES=all $(GO) test -timeout 40m ./internal/services ./storage/s3 ./storage/hdfs ./connectors/kafka
 
 SEEDS ?= 10000
-sim: ## SEEDS=N random schedules of a simulated cluster; SEED=K repeats one and prints its history
-	$(GO) test ./internal/sim -run TestSchedules -count 1 -timeout 0 -v $(if $(SEED),-seed $(SEED),-seeds $(SEEDS))
+FIRST ?= 1
+sim: ## SEEDS=N random schedules of a simulated cluster (from FIRST=K); SEED=K repeats one and prints its history
+	$(GO) test ./internal/sim -run TestSchedules -count 1 -timeout 0 -v $(if $(SEED),-seed $(SEED),-seeds $(SEEDS) -first $(FIRST))
 
 mutants: ## defects put into the protocol, each to be found by the simulator within 1,000 schedules
 	$(GO) test -tags mutants ./internal/sim -run TestMutants -count 1 -timeout 0 -v

@@ -3,7 +3,7 @@
 // hosts, storage, clients and a saboteur - in virtual time, led by a seed. The same seed
 // gives the same history, letter by letter.
 //
-//	make sim SEEDS=100000    that many schedules, on all cores
+//	make sim SEEDS=100000    that many schedules, on all cores: a few minutes
 //	make sim SEED=18874      one of them, and what happens in it
 //	make mutants             defects put into the protocol: each must be found
 //
@@ -18,7 +18,7 @@
 // never the coordinator, and ends the schedule at the first broken promise.
 //
 // Not in the model: the bytes of the journal and of blocks (their packages' tests flip
-// each of them), speculation and priorities, memory as a quantity, programs and files that
+// each of them), how slow an attempt is (every second one is said to be), priorities, memory as a quantity, programs and files that
 // are shipped, and a second coordinator that shares the journal: one that was taken for
 // dead is found only by workers that have heard of its successor.
 package sim
