@@ -17,11 +17,7 @@ type job struct {
 	byHost   map[string]*line
 	free     line // without preference
 	all      line // with one
-	// since is when the job first did without a place that was not near, 0: it does not
-	// wait. It stays so, however many near places come meanwhile, until none but near
-	// ones have been offered or taken for a while (last): so a job whose input is all on
-	// one worker does not keep the others idle for ever.
-	since, last Instant
+	clock    clock
 
 	finished int     // tasks that took a slot, at most counted
 	mean     float64 // how long they took, lately
@@ -177,6 +173,14 @@ func (s *Scheduler) Remove(t ID) {
 	}
 }
 
+// live is how many tasks of the line wait.
+func (l *line) live() int {
+	if l == nil {
+		return 0
+	}
+	return len(l.tasks) - l.head - l.gone
+}
+
 // take makes a task no longer pending.
 func (s *Scheduler) take(p *pending) {
 	p.gone = true
@@ -191,66 +195,6 @@ func (s *Scheduler) take(p *pending) {
 		s.count--
 		p.job.waits(-1)
 	}
-}
-
-// pickTask finds a job's task for a worker: one whose input is there, else one without
-// preference, else one that has waited long enough for a place near its input or has
-// none to wait for.
-func (s *Scheduler) pickTask(j *job, w *worker, now Instant, times int) (*pending, Level) {
-	may := func(p *pending) bool { return s.fits(p, w, times) }
-	wait := Instant(s.wait)
-	if j.since != 0 && now-j.last > 4*wait {
-		j.since = 0
-	}
-	for i, l := range []*line{j.byWorker[w.ID], j.byHost[w.Host]} {
-		if l == nil {
-			continue
-		}
-		if p := l.first(may); p != nil {
-			return p, [...]Level{Blocks, Host}[i]
-		}
-	}
-	if p := j.free.first(may); p != nil {
-		return p, Any
-	}
-	var waited Instant
-	if j.since != 0 {
-		waited = now - j.since
-	}
-	refused := false
-	p := j.all.first(func(p *pending) bool {
-		if !may(p) {
-			return false
-		}
-		if waited >= 2*wait || !s.winnable(p) || waited >= wait && s.sameRack(p, w) {
-			return true
-		}
-		refused = true
-		return false
-	})
-	if p != nil {
-		if j.since != 0 {
-			j.last = now
-		}
-		if s.sameRack(p, w) {
-			return p, Rack
-		}
-		return p, Far
-	}
-	if refused {
-		j.last = now
-		if j.since == 0 {
-			j.since, waited = now, 0
-		}
-		at := j.since + wait
-		if waited >= wait {
-			at += wait
-		}
-		if s.wake == 0 || at < s.wake {
-			s.wake = at
-		}
-	}
-	return nil, Far
 }
 
 // fits says whether a task may run on a worker now.
@@ -270,44 +214,6 @@ func (s *Scheduler) others(not []string) bool {
 	for _, w := range s.order {
 		if !w.Closed && !w.Full && w.Slots > 0 && !slices.Contains(not, w.ID) {
 			return true
-		}
-	}
-	return false
-}
-
-// winnable says whether waiting could bring a task nearer to its input.
-func (s *Scheduler) winnable(p *pending) bool {
-	for _, id := range p.Workers {
-		if w := s.workers[id]; w != nil && !w.Closed && !slices.Contains(p.Exclude, id) {
-			return true
-		}
-	}
-	for _, h := range p.Hosts {
-		if s.hosts[h] > 0 || s.racks[h] > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// sameRack says whether one of the places a task prefers is in the worker's rack.
-func (s *Scheduler) sameRack(p *pending, w *worker) bool {
-	if w.Rack == "" {
-		return false
-	}
-	for _, id := range p.Workers {
-		if o := s.workers[id]; o != nil && o.Rack == w.Rack {
-			return true
-		}
-	}
-	for _, h := range p.Hosts {
-		if h == w.Rack {
-			return true
-		}
-		for _, o := range s.order {
-			if o.Host == h && o.Rack == w.Rack {
-				return true
-			}
 		}
 	}
 	return false

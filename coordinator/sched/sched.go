@@ -3,7 +3,7 @@
 // depends on a map's order.
 //
 // Between jobs it is fair (see queue.go), within a job it prefers a task near its input
-// and waits a little for such a place where there is one to win (see pending.go).
+// and waits a little for such a place where there is one to win (see near.go).
 // Free slots are filled first. Only when no worker has one are tasks sent ahead, up to
 // twice a worker's slots, so that it never waits a round trip for its next task; and
 // not the last tasks of a burst, which another worker may be able to start sooner, and
@@ -79,7 +79,8 @@ func (l Level) String() string { return levelNames[l] }
 // Config of a scheduler.
 type Config struct {
 	// Wait is how long a job does without a place near its tasks' input before it takes
-	// one in the rack, and again as long before it takes any. 0: 300 ms.
+	// one in the rack, and again as long before it takes any; longer where the near
+	// slots are about to come free (see near.go). 0: 300 ms.
 	Wait time.Duration
 	// Brief is how long a job's tasks may take on average for some to be sent ahead.
 	// 0: 1 s.
@@ -94,8 +95,8 @@ type Scheduler struct {
 	blocked bool    // nothing is sent ahead: it is the turn of a job whose tasks are long
 	workers map[string]*worker
 	order   []*worker      // by id
-	hosts   map[string]int // schedulable workers by host
-	racks   map[string]int
+	hosts   map[string]int // slots of schedulable workers by host
+	racks   map[string]int // and by rack
 	jobs    map[string]*job
 	root    *queue
 	placed  map[ID]place
@@ -158,9 +159,10 @@ func (s *Scheduler) tally(w *worker, n int) {
 	if w.Closed || w.Full || w.Slots <= 0 {
 		return
 	}
+	n *= w.Slots
 	s.hosts[w.Host] += n
 	s.racks[w.Rack] += n
-	s.slots += n * w.Slots
+	s.slots += n
 }
 
 // RemoveWorker forgets a worker and where its tasks ran: tell Done of none of them.
