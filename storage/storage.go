@@ -127,12 +127,20 @@ type Info struct {
 	ETag    string    // changes with the content where the driver has it
 }
 
+// A Block is a part of a file that is stored as one.
+type Block struct {
+	Offset, Size int64
+	Hosts        []string // that hold a replica of it
+	Racks        []string // of those hosts, as the topology of the storage calls them
+}
+
 // Optional abilities. Helpers of the same name below ask for them and give the
 // answer for drivers that lack them.
 type (
-	// BlockLocator reports the hosts (and their racks) near which a range lies.
+	// BlockLocator reports where a file's bytes lie: its blocks, in order and without
+	// gaps. An empty file has none. The caller changes nothing in the answer.
 	BlockLocator interface {
-		Hosts(ctx context.Context, name string, off, n int64) ([]string, error)
+		Blocks(ctx context.Context, name string) ([]Block, error)
 	}
 	// ConditionalCreator writes a small object if and only if the name is free:
 	// of any number of concurrent callers exactly one succeeds, all others get
@@ -192,10 +200,10 @@ func As[T any](fs Filesystem) (T, bool) {
 	return none, false
 }
 
-// Hosts reports where a range of a file is cheap to read; none means anywhere.
-func Hosts(ctx context.Context, fs Filesystem, name string, off, n int64) ([]string, error) {
+// Blocks reports where a file's bytes lie; none means that it is the same from everywhere.
+func Blocks(ctx context.Context, fs Filesystem, name string) ([]Block, error) {
 	if l, ok := As[BlockLocator](fs); ok {
-		return l.Hosts(ctx, name, off, n)
+		return l.Blocks(ctx, name)
 	}
 	return nil, nil
 }

@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 
-	"github.com/divisi-data/divisi/connectors/files/codec"
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/storage"
 )
@@ -16,12 +14,11 @@ import (
 const (
 	targetMin = 16 << 20
 	targetMax = 128 << 20
-	// openNear and openFar are what opening a file costs, in bytes that could have been
-	// read meanwhile: on this machine, and over a network.
-	openNear = 128 << 10
-	openFar  = 4 << 20
-	// hostsMax is how many hosts a split names.
-	hostsMax = 3
+	// What opening a file costs, in bytes that could have been read meanwhile: on this
+	// machine, in a cluster near by, and over a network.
+	openNear    = 128 << 10
+	openCluster = 1 << 20
+	openFar     = 4 << 20
 )
 
 // target is how many bytes a split should have.
@@ -42,96 +39,101 @@ func openCost(uri string) int64 {
 	switch storage.Scheme(uri) {
 	case "file", "mem":
 		return openNear
+	case "hdfs":
+		return openCluster
 	}
 	return openFar
 }
 
-// cut makes splits: large files in ranges, small ones packed in order of name.
+// cut makes splits: large files in ranges, small ones packed in order of name. Where the
+// storage says where bytes lie, a range is of one block and what is packed together lies
+// on one host, so that a task there reads nothing over the network.
 func cut(ctx context.Context, found []foundFile, r Reader, schema json.RawMessage, hint dataflow.SplitHint) ([]dataflow.Split, error) {
 	size := target(found, hint)
-	var splits []dataflow.Split
-	var pack packed
-	flush := func() error {
-		if len(pack.pieces) == 0 {
-			return nil
-		}
-		s, err := pack.split(ctx, len(splits), schema)
-		splits = append(splits, s)
-		pack = packed{}
-		return err
-	}
-	for _, f := range found {
+	var full []*pack
+	open := map[string]*pack{} // by host, "": not known where
+	load := map[string]int64{} // bytes by host
+	for order, f := range found {
 		if f.size == 0 {
 			continue
 		}
-		open := min(openCost(f.uri), size/4)
-		ranges := int64(1)
-		can, err := cuttable(ctx, f, r, size)
+		ranges, err := place(ctx, f, r, size)
 		if err != nil {
 			return nil, err
 		}
-		if can {
-			// A rest of a tenth is not worth a task of its own.
-			ranges = max(1, (f.size-size/10+size-1)/size)
-		}
-		for i := range ranges {
-			p := piece{URI: f.uri, Offset: i * size, Bytes: size, Size: f.size}
-			if i == ranges-1 {
-				p.Bytes = f.size - p.Offset
+		cost := min(openCost(f.uri), size/4)
+		host := ""
+		for _, p := range ranges {
+			host = p.home(load, host, size)
+			load[host] += p.Bytes
+			k := open[host]
+			if k != nil && k.cost+k.more(p, cost) > size {
+				full = append(full, k)
+				k = nil
 			}
-			if pack.cost > 0 && pack.cost+p.Bytes+open > size {
-				if err := flush(); err != nil {
-					return nil, err
-				}
+			if k == nil {
+				k = &pack{order: order, host: host}
+				open[host] = k
 			}
-			pack.add(f, p, p.Bytes+open)
+			k.add(p, cost)
 		}
 	}
-	return splits, flush()
+	for _, k := range open {
+		full = append(full, k)
+	}
+	slices.SortFunc(full, func(a, b *pack) int {
+		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.pieces[0].Offset, b.pieces[0].Offset))
+	})
+	splits := make([]dataflow.Split, len(full))
+	for i, k := range full {
+		var err error
+		if splits[i], err = k.split(i, schema); err != nil {
+			return nil, err
+		}
+	}
+	return splits, nil
 }
 
-// cuttable reports whether a file may be cut into ranges. Of a compressed one that is
-// long enough the last bytes may be read.
-func cuttable(ctx context.Context, f foundFile, r Reader, size int64) (bool, error) {
-	c := CodecOf(f.name)
-	if c == Plain || !r.Splittable() {
-		return r.Splittable(), nil
-	}
-	if l, ok := r.(LineReader); !ok || !l.ByLine() || !codec.Cuttable(c) || f.size <= size {
-		return false, nil
-	}
-	file, err := f.fs.Open(ctx, f.name)
-	if err != nil {
-		return false, storageError("files.Splits", f.uri, err)
-	}
-	defer file.Close()
-	ok, err := codec.Cuts(c, file, f.size)
-	if err != nil {
-		err = storageError("files.Splits", f.uri, err)
-	}
-	return ok, err
-}
-
-// packed is a split under construction.
-type packed struct {
-	files  []foundFile
+// A pack is a split under construction.
+type pack struct {
+	order  int // of its first file
+	host   string
 	pieces []piece
 	cost   int64
 	bytes  int64
+	lies   lie
 }
 
-func (k *packed) add(f foundFile, p piece, cost int64) {
-	k.files, k.pieces = append(k.files, f), append(k.pieces, p)
-	k.cost += cost
-	k.bytes += p.Bytes
-}
-
-func (k *packed) split(ctx context.Context, n int, schema json.RawMessage) (dataflow.Split, error) {
-	raw, err := json.Marshal(payload{Pieces: k.pieces, Schema: schema})
-	if err != nil {
-		return dataflow.Split{}, err
+// more is what a range would add to the cost of a pack: no file is opened for one that
+// goes on where the last one ends.
+func (k *pack) more(p placed, open int64) int64 {
+	if k.follows(p) {
+		return p.Bytes
 	}
-	hosts, err := k.hosts(ctx)
+	return p.Bytes + open
+}
+
+func (k *pack) follows(p placed) bool {
+	if len(k.pieces) == 0 {
+		return false
+	}
+	last := k.pieces[len(k.pieces)-1]
+	return p.lies.known() && last.URI == p.URI && last.Offset+last.Bytes == p.Offset
+}
+
+func (k *pack) add(p placed, open int64) {
+	k.cost += k.more(p, open)
+	k.bytes += p.Bytes
+	k.lies.add(p.lies)
+	if k.follows(p) {
+		k.pieces[len(k.pieces)-1].Bytes += p.Bytes
+		return
+	}
+	k.pieces = append(k.pieces, p.piece)
+}
+
+func (k *pack) split(n int, schema json.RawMessage) (dataflow.Split, error) {
+	raw, err := json.Marshal(payload{Pieces: k.pieces, Schema: schema})
 	if err != nil {
 		return dataflow.Split{}, err
 	}
@@ -140,28 +142,5 @@ func (k *packed) split(ctx context.Context, n int, schema json.RawMessage) (data
 	if more := len(k.pieces) - 1; more > 0 {
 		id += fmt.Sprintf(" and %d more", more)
 	}
-	return dataflow.Split{ID: id, Bytes: k.bytes, Hosts: hosts, Payload: raw}, nil
-}
-
-// hosts are those near which most of the bytes lie, most first.
-func (k *packed) hosts(ctx context.Context) ([]string, error) {
-	near := map[string]int64{}
-	for i, p := range k.pieces {
-		if _, ok := storage.As[storage.BlockLocator](k.files[i].fs); !ok {
-			continue
-		}
-		hosts, err := storage.Hosts(ctx, k.files[i].fs, k.files[i].name, p.Offset, p.Bytes)
-		if err != nil {
-			return nil, storageError("files.Splits", p.URI, err)
-		}
-		for _, h := range hosts {
-			near[h] += p.Bytes
-		}
-	}
-	hosts := slices.SortedFunc(maps.Keys(near), func(a, b string) int {
-		return cmp.Or(cmp.Compare(near[b], near[a]), cmp.Compare(a, b))
-	})
-	// A host with little of the split is no reason to wait for it.
-	hosts = slices.DeleteFunc(hosts, func(h string) bool { return near[h]*2 < k.bytes })
-	return hosts[:min(len(hosts), hostsMax)], nil
+	return dataflow.Split{ID: id, Bytes: k.bytes, Hosts: k.lies.near(k.bytes), Payload: raw}, nil
 }

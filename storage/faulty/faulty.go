@@ -28,7 +28,7 @@ const (
 	Write      = "write"
 	Seal       = "seal"
 	Abort      = "abort"
-	Hosts      = "hosts"
+	Blocks     = "blocks"
 	CreateOnce = "create if absent"
 	Stat       = "stat"
 	Discard    = "discard"
@@ -247,13 +247,13 @@ func (f *FS) list(ctx context.Context, kind, name string, list func() iter.Seq2[
 	}
 }
 
-// Hosts asks the hook with Hosts.
-func (f *FS) Hosts(ctx context.Context, name string, off, n int64) (hosts []string, err error) {
-	err = do(ctx, f.ask(Op{Kind: Hosts, Name: name, Off: off}), func() (err error) {
-		hosts, err = storage.Hosts(ctx, f.inner, name, off, n)
+// Blocks asks the hook with Blocks.
+func (f *FS) Blocks(ctx context.Context, name string) (blocks []storage.Block, err error) {
+	err = do(ctx, f.ask(Op{Kind: Blocks, Name: name}), func() (err error) {
+		blocks, err = storage.Blocks(ctx, f.inner, name)
 		return err
 	})
-	return hosts, err
+	return blocks, err
 }
 
 // CreateIfAbsent asks the hook with CreateOnce.

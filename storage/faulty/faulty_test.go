@@ -81,10 +81,10 @@ func TestEveryOperationAsks(t *testing.T) {
 			}
 			return f.Close()
 		},
-		Write: func(t *testing.T, fs *FS) error { _, err := attempt(t, fs, "n").Write([]byte("x")); return err },
-		Seal:  func(t *testing.T, fs *FS) error { _, err := attempt(t, fs, "n").Seal(t.Context()); return err },
-		Abort: func(t *testing.T, fs *FS) error { return attempt(t, fs, "n").Abort(t.Context()) },
-		Hosts: func(t *testing.T, fs *FS) error { _, err := fs.Hosts(t.Context(), "a/o", 0, 1); return err },
+		Write:  func(t *testing.T, fs *FS) error { _, err := attempt(t, fs, "n").Write([]byte("x")); return err },
+		Seal:   func(t *testing.T, fs *FS) error { _, err := attempt(t, fs, "n").Seal(t.Context()); return err },
+		Abort:  func(t *testing.T, fs *FS) error { return attempt(t, fs, "n").Abort(t.Context()) },
+		Blocks: func(t *testing.T, fs *FS) error { _, err := fs.Blocks(t.Context(), "a/o"); return err },
 		CreateOnce: func(t *testing.T, fs *FS) error {
 			c, _ := storage.As[storage.ConditionalCreator](fs)
 			return c.CreateIfAbsent(t.Context(), "n", nil)

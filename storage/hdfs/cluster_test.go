@@ -23,7 +23,7 @@ func testHosts(t *testing.T, c *services.HDFSCluster) {
 	if out, err := c.Shell(t.Context(), "-setrep", "-w", "2", "/hosts/file"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	blocks, err := d.locate(t.Context(), "/hosts/file")
+	blocks, err := storage.Blocks(t.Context(), d, "/hosts/file")
 	if err != nil || len(blocks) != 6 {
 		t.Fatalf("%d blocks, %v", len(blocks), err)
 	}
@@ -42,10 +42,7 @@ func testHosts(t *testing.T, c *services.HDFSCluster) {
 		t.Fatalf("fsck tells of %d blocks:\n%s", len(lines), out)
 	}
 	for i, line := range lines {
-		got, err := storage.Hosts(t.Context(), d, "/hosts/file", int64(i)<<20, 1000)
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := blocks[i]
 		var want, racks []string
 		for j, host := range c.DataNodes {
 			if rack := []string{"/rack1", "/rack2"}[j%2]; strings.Contains(line, rack+"/"+host+":") {
@@ -56,25 +53,17 @@ func testHosts(t *testing.T, c *services.HDFSCluster) {
 			}
 		}
 		slices.Sort(racks)
-		if len(want) != 2 || !slices.Equal(got, append(want, racks...)) {
-			t.Errorf("block %d: Hosts gives %q, fsck %s", i, got, line)
+		slices.Sort(got.Hosts)
+		slices.Sort(got.Racks)
+		if len(want) != 2 || !slices.Equal(got.Hosts, want) || !slices.Equal(got.Racks, racks) || got.Offset != int64(i)<<20 || got.Size != min(1<<20, int64(len(data))-got.Offset) {
+			t.Errorf("block %d: Blocks gives %+v, fsck %s", i, got, line)
 		}
 	}
-	// Over blocks with different hosts, those with the most bytes come first.
-	got, err := storage.Hosts(t.Context(), d, "/hosts/file", 1<<20-100, 100+1<<20)
-	if err != nil || !slices.Contains(blocks[1].hosts, got[0]) || !slices.Contains(blocks[1].hosts, got[1]) {
-		t.Errorf("a range with 100 bytes of block 0 and all of block 1: %q, %v; block 1 is on %q", got, err, blocks[1].hosts)
+	if got, err := storage.Blocks(t.Context(), d, "/hosts/empty"); err != nil || len(got) != 0 {
+		t.Errorf("blocks of an empty file: %+v, %v", got, err)
 	}
-	for _, r := range [][2]int64{{0, 0}, {6 << 20, 10}} {
-		if got, err := storage.Hosts(t.Context(), d, "/hosts/file", r[0], r[1]); err != nil || len(got) != 0 {
-			t.Errorf("Hosts of nothing: %q, %v", got, err)
-		}
-	}
-	if got, err := storage.Hosts(t.Context(), d, "/hosts/empty", 0, 10); err != nil || len(got) != 0 {
-		t.Errorf("Hosts of an empty file: %q, %v", got, err)
-	}
-	_, err = storage.Hosts(t.Context(), d, "/hosts/none", 0, 10)
-	is(t, "Hosts of what is not there", err, storage.ErrNotExist)
+	_, err = storage.Blocks(t.Context(), d, "/hosts/none")
+	is(t, "Blocks of what is not there", err, storage.ErrNotExist)
 }
 
 func testShell(t *testing.T, c *services.HDFSCluster) {
@@ -317,7 +306,7 @@ func testWriteDeaths(t *testing.T, c *services.HDFSCluster) {
 		if err != nil || len(blocks) < 4 {
 			t.Fatalf("%d blocks, %v", len(blocks), err)
 		}
-		last := blocks[len(blocks)-1].hosts
+		last := blocks[len(blocks)-1].Hosts
 		node := "datanode-" + string(last[0][len(last[0])-1]-1) // datanode-1 is at 127.0.0.2
 		t.Logf("%s of %s, in %q", how, node, last)
 		if how == "kill" {

@@ -57,8 +57,7 @@ type FS struct {
 	reading lane // NameNode calls and reads
 	writing lane // whatever holds a lease
 
-	met   atomic.Bool // a NameNode has answered once
-	hosts located
+	met atomic.Bool // a NameNode has answered once
 
 	// patience bounds how long one operation is tried again, unmet before any
 	// NameNode has answered.

@@ -15,7 +15,6 @@ func (fs *FS) Publish(ctx context.Context, s storage.Sealed) error {
 	if err != nil {
 		return err
 	}
-	fs.hosts.forget(p.name)
 	return failed("publish", p.name, fs.do(ctx, func(c *connection) error {
 		for range 1000 { // each round means that the output folder was removed
 			have, err := stat(c, p.temp)

@@ -19,7 +19,6 @@ func (fs *FS) Remove(ctx context.Context, name string) error {
 	if name == "/" {
 		return failed("remove", name, errors.New("the root of all files is not removed"))
 	}
-	fs.hosts.forget(name)
 	return failed("remove", name, fs.do(ctx, func(c *connection) error {
 		s, err := stat(c, name)
 		err = interpret(err)
