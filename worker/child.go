@@ -11,7 +11,8 @@ import (
 )
 
 // startChild starts a job's program as a task host: a process group of its own, file
-// 3 is its connection, and an environment that holds nothing but what it needs.
+// 3 is its connection, and an environment that holds nothing but what it needs:
+// DIVISI_HOST is the name of this host that locality compares with.
 func startChild(ctx context.Context, s HostStart) (HostProcess, error) {
 	defer s.Conn.Close()
 	for {
@@ -44,7 +45,7 @@ var inherited = []string{"PATH", "HOME", "LANG", "TZ", "HADOOP_CONF_DIR", "HADOO
 	"AWS_SHARED_CREDENTIALS_FILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "DIVISI_KAFKA_BOOTSTRAP"}
 
 func childEnv(s HostStart) []string {
-	env := []string{"TMPDIR=" + s.Dir}
+	env := []string{"TMPDIR=" + s.Dir, "DIVISI_HOST=" + s.Host}
 	for _, k := range inherited {
 		if v, ok := os.LookupEnv(k); ok {
 			env = append(env, k+"="+v)

@@ -142,7 +142,7 @@ func (h *host) serve(ctx context.Context) error {
 		return transient(errors.Join(err, theirs.Close()))
 	}
 	defer out.Close()
-	p, err := w.cfg.StartHost(ctx, HostStart{Job: j.spec, Binary: binary, Conn: theirs, Dir: work, Output: out})
+	p, err := w.cfg.StartHost(ctx, HostStart{Job: j.spec, Binary: binary, Conn: theirs, Dir: work, Host: w.cfg.Host, Output: out})
 	if err != nil {
 		return transient(fmt.Errorf("it could not be started: %w", err))
 	}

@@ -60,6 +60,7 @@ type HostStart struct {
 	Binary string   // the job's program
 	Conn   *os.File // the host's end of its connection to the worker; the starter closes it
 	Dir    string   // its working folder
+	Host   string   // the host's name, as in Config
 	Output *os.File // for what it prints; stays the caller's
 }
 

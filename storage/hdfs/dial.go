@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -22,10 +25,22 @@ type line struct {
 	limit time.Time // the library's own deadline
 }
 
+// dialer makes lines. They come from the address that DIVISI_HOST names, if it is one of
+// this machine and the other end can be reached from there: a NameNode knows by it which
+// DataNode is on the same host, names that one first to read from, and writes the first
+// replica there.
 func dialer(stall time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
+	var from net.Addr
+	if ip := net.ParseIP(os.Getenv("DIVISI_HOST")); ip != nil {
+		from = &net.TCPAddr{IP: ip}
+	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		d := net.Dialer{Timeout: min(stall, 5*time.Second), KeepAlive: 15 * time.Second}
+		d := net.Dialer{Timeout: min(stall, 5*time.Second), KeepAlive: 15 * time.Second, LocalAddr: from}
 		conn, err := d.DialContext(ctx, network, address)
+		if from != nil && unusable(err) {
+			d.LocalAddr = nil
+			conn, err = d.DialContext(ctx, network, address)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -85,6 +100,15 @@ func (l *line) SetDeadline(t time.Time) error {
 		return nil // the calls set their own
 	}
 	return l.Conn.SetDeadline(t)
+}
+
+// unusable says whether a connection failed because of where it was to come from: another
+// machine's address, of another kind, or one with no way to the other end.
+func unusable(err error) bool {
+	var wrong *net.AddrError
+	return errors.As(err, &wrong) || slices.ContainsFunc(
+		[]error{syscall.EADDRNOTAVAIL, syscall.EINVAL, syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EAFNOSUPPORT},
+		func(e error) bool { return errors.Is(err, e) })
 }
 
 // unknownHost says whether a name has no address, which no waiting changes.

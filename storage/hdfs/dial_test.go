@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -67,5 +68,36 @@ func TestNoNameNode(t *testing.T) {
 	_, err = d.Stat(t.Context(), "/a")
 	if is(t, "no NameNode", err, storage.ErrTransient); !strings.Contains(err.Error(), address) {
 		t.Errorf("%v does not name %s", err, address)
+	}
+}
+
+// TestFromHost: connections come from the host's own address where it is one, and are
+// made all the same where it is not, or does not lead there.
+func TestFromHost(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	own := "127.0.0.1"
+	if runtime.GOOS == "linux" {
+		own = "127.0.0.3" // all of 127/8 is there
+	}
+	for host, want := range map[string]string{own: own, "": "127.0.0.1", "datanode.example": "127.0.0.1", "192.0.2.7": "127.0.0.1", "2001:db8::7": "127.0.0.1"} {
+		t.Setenv("DIVISI_HOST", host)
+		conn, err := dialer(time.Second)(t.Context(), "tcp", l.Addr().String())
+		if err != nil {
+			t.Errorf("%q: %v", host, err)
+			continue
+		}
+		conn.Close()
+		other, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := other.RemoteAddr().(*net.TCPAddr).IP.String(); got != want {
+			t.Errorf("%q: the connection comes from %s, want %s", host, got, want)
+		}
+		other.Close()
 	}
 }
