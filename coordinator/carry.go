@@ -37,7 +37,8 @@ func (s *state) assign() {
 	if s.holding || s.broken != nil {
 		return
 	}
-	for _, a := range s.sched.Assign(sched.Instant(s.clock())) {
+	launched := s.sched.Assign(sched.Instant(s.clock()))
+	for _, a := range launched {
 		js, w := s.jobs[a.Task.Job], s.workers[a.Worker]
 		at := job.Attempt{Key: job.Key{Stage: a.Task.Stage, Index: a.Task.Index}, Number: js.job.NextAttempt()}
 		s.counts.attempts++
@@ -46,8 +47,11 @@ func (s *state) assign() {
 		if !at.Control() {
 			js.where[at] = placement(a)
 		}
-		s.step(js, job.Launched{Attempt: at, Worker: w.who(), Copy: a.Task.Copy})
+		s.step(js, job.Launched{Attempt: at, Worker: w.who(), Copy: a.Task.Copy, Double: s.c.cfg.CopyAll})
 		s.out(func() { s.launch(js, w, at) })
+	}
+	if s.c.cfg.CopyAll && len(launched) > 0 {
+		s.assign() // the copies
 	}
 }
 

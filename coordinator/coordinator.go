@@ -53,6 +53,9 @@ type Config struct {
 	Rehome time.Duration
 	// Hung is how long an attempt may get nowhere before it counts as failed, 0: 5 min.
 	Hung time.Duration
+	// CopyAll starts a copy of each task as soon as it runs, where a slot is idle, so that
+	// tests see what two attempts at the same task do to each other.
+	CopyAll bool
 	// Queues that are known, see ReadQueues. None: any queue may be named, all weigh alike.
 	Queues []Queue
 	// Pages serves on the HTTP port what is not health, metrics or JSON; nil: the

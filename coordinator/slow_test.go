@@ -92,6 +92,26 @@ func TestCopyOfASlowTask(t *testing.T) {
 	}
 }
 
+// TestCopyAll: every task has a copy on another worker from the start, and whoever ends
+// first wins.
+func TestCopyAll(t *testing.T) {
+	c := start(t, t.TempDir(), func(cfg *Config) { cfg.CopyAll = true })
+	one, other := newFake(t, "w1", 4), newFake(t, "w2", 4)
+	one.do, other.do = except(0, 1), succeed // what runs on w1 never ends by itself
+	one.attach(c)
+	other.attach(c)
+	id := submit(t, c)
+	st := outcome(t, c, id)
+	succeeded(t, st)
+	// Both were given all tasks of both stages, as first attempts or as copies.
+	for _, w := range []*fake{one, other} {
+		w.await("all tasks", func() bool { return w.count(0) >= 3 && w.count(1) >= 2 })
+	}
+	if st.GetRetries() != 0 {
+		t.Errorf("%d retries", st.GetRetries())
+	}
+}
+
 // TestHungTask: an attempt that gets nowhere is given up, counted and tried again.
 func TestHungTask(t *testing.T) {
 	c := start(t, t.TempDir(), func(cfg *Config) { cfg.Hung = 300 * time.Millisecond })

@@ -32,6 +32,8 @@ func coordinatorCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&o.config.State, "state", "divisi-state", "folder of the journal and of uploaded programs")
 	cmd.Flags().StringVar(&o.queues, "queues", "", "JSON file of queues: {\"queues\": [{\"name\", \"weight\", \"min_slots\", \"max_slots\", \"priority\"}]}")
 	cmd.Flags().DurationVar(&o.config.Hung, "hung", 5*time.Minute, "how long a task may get nowhere before it counts as failed")
+	cmd.Flags().BoolVar(&o.config.CopyAll, "copy-all", false, "start a copy of each task as soon as it runs, for tests")
+	cmd.Flags().MarkHidden("copy-all")
 	o.tether.flags(cmd)
 	return cmd
 }

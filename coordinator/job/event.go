@@ -100,6 +100,8 @@ type (
 		Attempt Attempt
 		Worker  Worker
 		Copy    int // as it was wanted
+		// Double wants a copy beside it at once, however it gets on.
+		Double bool
 	}
 	// Adopted: a worker that came back after a restart says it runs this attempt.
 	Adopted struct {

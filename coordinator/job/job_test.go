@@ -82,7 +82,7 @@ func (h *history) run(d *datadriven.TestData) string {
 		h.spares = h.spares[1:]
 		a := Attempt{w.Key, h.job.NextAttempt()}
 		on := str(d, "worker", "w9")
-		return fmt.Sprintf("> %s on %s\n", a, on) + h.step(Launched{a, worker(on), w.Copy})
+		return fmt.Sprintf("> %s on %s\n", a, on) + h.step(Launched{Attempt: a, Worker: worker(on), Copy: w.Copy})
 	case "observe":
 		return h.observe(d)
 	case "moved":

@@ -77,13 +77,13 @@ func (l *life) weather(n int) {
 			a := Attempt{key, l.job.NextAttempt()}
 			l.wanted = remove(l.wanted, key)
 			l.out = append(l.out, placement{a, w})
-			l.step(Launched{a, w, 0})
+			l.step(Launched{Attempt: a, Worker: w, Double: l.rng.IntN(8) == 0})
 		} else if len(l.spares) > 0 {
 			c := l.spares[0]
 			l.spares = l.spares[1:]
 			p := placement{Attempt{c.Key, l.job.NextAttempt()}, l.worker()}
 			l.out = append(l.out, p)
-			l.step(Launched{p.a, p.w, c.Copy})
+			l.step(Launched{Attempt: p.a, Worker: p.w, Copy: c.Copy})
 		}
 	case k < 85 || calm:
 		l.end(calm)

@@ -141,11 +141,19 @@ func (j *Job) copySlow(idle int) {
 		if start {
 			idle--
 			copies++
-			t.copies++
-			t.spare = t.copies
-			j.do(Want{Key: t.key, Copy: t.spare, Memory: t.memory, Exclude: addName(t.exclude, at.worker.ID)})
+			j.double(t, at.worker)
 		}
 	}
+}
+
+// double wants a copy of a task that runs on a worker, if it has none.
+func (j *Job) double(t *task, on Worker) {
+	if t.alone || t.spare > 0 || len(t.running) != 1 {
+		return
+	}
+	t.copies++
+	t.spare = t.copies
+	j.do(Want{Key: t.key, Copy: t.spare, Memory: t.memory, Exclude: addName(t.exclude, on.ID)})
 }
 
 // unspare takes back the wish for a copy that has not been launched.

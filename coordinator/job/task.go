@@ -118,6 +118,9 @@ func (j *Job) launched(e Launched) {
 		if s := j.stages[t.key.Stage]; s.started == 0 {
 			s.started = j.now
 		}
+		if e.Double {
+			j.double(t, e.Worker)
+		}
 	}
 }
 
