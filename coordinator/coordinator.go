@@ -35,10 +35,16 @@ const (
 
 // Config of a coordinator.
 type Config struct {
-	Listen string       // of gRPC, loopback only; "127.0.0.1:0" is allowed
-	HTTP   string       // of pages, JSON and metrics, loopback only; "": none
-	State  string       // folder of the journal and the artifacts
-	Log    *slog.Logger // nil: discarded
+	Listen string // of gRPC, loopback only; "127.0.0.1:0" is allowed
+	HTTP   string // of pages, JSON and metrics, loopback only; "": none
+	State  string // folder of the journal and the artifacts
+	// TakeOver takes the journal from another coordinator that has it and may be stopped;
+	// that one is fenced off and ends, with journal.ErrFenced, when it goes on.
+	TakeOver bool
+	// Standby waits, if another coordinator has the journal, until it has gone or was silent
+	// for so long, and takes its place. 0: Start fails with journal.ErrLocked.
+	Standby time.Duration
+	Log     *slog.Logger // nil: discarded
 	// Lease is the silence after which a worker is lost, 0: 5 s. After a restart workers
 	// have as long to come back.
 	Lease time.Duration
@@ -89,8 +95,9 @@ type Coordinator struct {
 	err    error
 }
 
-// Start listens and replays the journal; both are done when it returns. It runs until
-// ctx is cancelled, Close is called, or the journal fails.
+// Start replays the journal and listens; both are done when it returns. It runs until
+// ctx is cancelled, Close is called, or the journal fails. Another coordinator on the same
+// state folder is an error, journal.ErrLocked, that names it.
 func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -102,20 +109,9 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 		}
 	}
 	c := &Coordinator{cfg: cfg, log: cfg.Log, box: newMailbox(), ended: make(chan struct{})}
-	if c.artifacts, err = openArtifacts(filepath.Join(cfg.State, "artifacts")); err != nil {
-		return nil, err
-	}
-	if c.secrets, err = openSecrets(filepath.Join(cfg.State, "secrets")); err != nil {
-		return nil, err
-	}
 	c.state = newState(c)
-	var page http.Handler
-	if cfg.Pages != nil {
-		page = cfg.Pages(c.Reader())
-	} else if page, err = pages(c.Reader()); err != nil {
-		return nil, err
-	}
-	if c.journal, err = c.state.recover(); err != nil {
+	// The journal first: nothing in the folder is this process's before it has it.
+	if c.journal, err = c.state.recover(ctx); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -123,6 +119,18 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 			c.journal.Close()
 		}
 	}()
+	if c.artifacts, err = openArtifacts(filepath.Join(cfg.State, "artifacts")); err != nil {
+		return nil, err
+	}
+	if c.secrets, err = openSecrets(filepath.Join(cfg.State, "secrets")); err != nil {
+		return nil, err
+	}
+	var page http.Handler
+	if cfg.Pages != nil {
+		page = cfg.Pages(c.Reader())
+	} else if page, err = pages(c.Reader()); err != nil {
+		return nil, err
+	}
 	var envs []map[string]string
 	for _, js := range c.state.jobs {
 		envs = append(envs, js.req.GetJob().GetEnv())
@@ -133,6 +141,7 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 	if c.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, err
 	}
+	c.journal.SetAddress(c.listener.Addr().String())
 	var webListener net.Listener
 	if cfg.HTTP != "" {
 		if webListener, err = net.Listen("tcp", cfg.HTTP); err != nil {

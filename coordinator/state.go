@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
@@ -59,6 +60,7 @@ type state struct {
 	expected map[job.Worker]*divisipb.WorkerJoined
 	hopeful  job.Instant // until when they are waited for
 	holding  bool
+	tookOver bool        // the journal, from a coordinator that may be stopped
 	ticked   job.Instant // the last tick
 
 	delayed []delayed   // wants that are not due yet
@@ -146,10 +148,10 @@ func (s *state) out(do func()) {
 
 // flush does what waited for records that have become durable.
 func (s *state) flush() {
-	if err := s.jerr.Load(); err != nil {
+	if err := s.journalFailed(); err != nil {
 		if s.broken == nil {
-			s.broken = *err
-			s.log.Error("the journal failed, the coordinator ends", "error", *err)
+			s.broken = err
+			s.log.Error("the journal failed, the coordinator ends", "error", err)
 		}
 		s.outbox = nil
 		return
@@ -167,6 +169,17 @@ func (s *state) flush() {
 	}
 }
 
+// journalFailed is the error that ended the journal, of a record or without one.
+func (s *state) journalFailed() error {
+	if err := s.jerr.Load(); err != nil {
+		return *err
+	}
+	if err := s.journal.Err(); err != nil && !errors.Is(err, journal.ErrFull) {
+		return err
+	}
+	return nil
+}
+
 // full says why nothing new is taken on, or nil.
 func (s *state) full() error {
 	if err := s.journal.Err(); errors.Is(err, journal.ErrFull) {
@@ -176,10 +189,23 @@ func (s *state) full() error {
 }
 
 // recover replays the journal and starts a new epoch, with a snapshot of what matters.
-func (s *state) recover() (*journal.Journal, error) {
+// A standby waits for its turn first.
+func (s *state) recover(ctx context.Context) (*journal.Journal, error) {
+	cfg := &s.c.cfg
+	dir, takeOver := journalDir(cfg.State), cfg.TakeOver
+	if cfg.Standby > 0 {
+		if h := journal.ReadHolder(dir); h.PID != 0 {
+			s.log.Info("standing by", "for", h.String(), "silence", cfg.Standby)
+		}
+		silent, err := journal.Standby(ctx, dir, cfg.Standby)
+		if err != nil {
+			return nil, err
+		}
+		takeOver = takeOver || silent
+	}
 	begun := time.Now()
 	re := newReplay(s)
-	j, err := journal.Open(journalDir(s.c.cfg.State), journal.Options{Log: s.log, Hook: s.c.cfg.Hook, Condense: Condense, SnapshotBytes: s.c.cfg.SnapshotBytes}, re.record)
+	j, err := journal.Open(dir, journal.Options{Log: s.log, Hook: cfg.Hook, Condense: Condense, SnapshotBytes: cfg.SnapshotBytes, TakeOver: takeOver}, re.record)
 	if err != nil {
 		return nil, err
 	}
@@ -188,6 +214,7 @@ func (s *state) recover() (*journal.Journal, error) {
 		j.Close()
 		return nil, err
 	}
+	s.tookOver = j.TookOver()
 	s.begin(j)
 	if re.n > 0 {
 		s.log.Info("journal replayed", "records", re.n, "jobs", len(s.order), "epoch", s.epoch, "took", time.Since(begun).Round(time.Millisecond))
@@ -210,6 +237,9 @@ func (s *state) begin(j Log) {
 func (s *state) resume() {
 	now := s.clock()
 	s.hopeful = now + job.Instant(s.c.cfg.Lease)
+	if s.tookOver { // workers give the other one up after as long, and a heartbeat
+		s.hopeful += job.Instant(s.c.cfg.Lease + s.c.cfg.Heartbeat)
+	}
 	live := false
 	for _, js := range s.order {
 		if js.job == nil || js.job.Over() {

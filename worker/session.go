@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,8 +48,10 @@ type session struct {
 // keepRegistered attaches to the coordinator, again and again until ctx ends.
 func (w *Worker) keepRegistered(ctx context.Context) {
 	wait := retryFirst
-	for ctx.Err() == nil {
-		welcomed, err := w.attach(ctx)
+	addrs := strings.Split(w.cfg.Coordinator, ",")
+	for at := 0; ctx.Err() == nil; at = (at + 1) % len(addrs) {
+		addr := addrs[at]
+		welcomed, err := w.attach(ctx, addr)
 		if ctx.Err() != nil {
 			return
 		}
@@ -63,12 +66,16 @@ func (w *Worker) keepRegistered(ctx context.Context) {
 		case code == codes.Aborted && !welcomed:
 			w.log.Warn("this incarnation was given up; beginning another", "worker", w.id, "err", err)
 			w.renew()
+			at += len(addrs) - 1 // the same once more
 			continue
 		case (code == codes.FailedPrecondition || code == codes.InvalidArgument) && !w.hasRegistered():
-			w.fail(fmt.Errorf("worker: the coordinator at %s refuses this worker: %s", w.cfg.Coordinator, status.Convert(err).Message()))
+			w.fail(fmt.Errorf("worker: the coordinator at %s refuses this worker: %s", addr, status.Convert(err).Message()))
 			return
 		}
-		w.log.Warn("the coordinator is not reached; trying again", "coordinator", w.cfg.Coordinator, "in", wait, "err", err)
+		w.log.Warn("the coordinator is not reached; trying again", "coordinator", addr, "in", wait, "err", err)
+		if at < len(addrs)-1 && !welcomed {
+			continue // the others first
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):
@@ -99,10 +106,10 @@ func (w *Worker) renew() {
 }
 
 // attach is one session, from registering to its end; welcomed says how far it came.
-func (w *Worker) attach(ctx context.Context) (welcomed bool, err error) {
+func (w *Worker) attach(ctx context.Context, addr string) (welcomed bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	conn, err := grpc.NewClient("passthrough:///"+w.cfg.Coordinator,
+	conn, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageMax), grpc.MaxCallSendMsgSize(messageMax)),
@@ -122,7 +129,7 @@ func (w *Worker) attach(ctx context.Context) (welcomed bool, err error) {
 		return false, err
 	}
 	late.Stop()
-	w.log.Info("registered", "coordinator", w.cfg.Coordinator, "worker", w.id, "epoch", told.epoch)
+	w.log.Info("registered", "coordinator", addr, "worker", w.id, "epoch", told.epoch)
 	for _, j := range told.welcome.ForgetJobs {
 		w.endJob(&pb.EndJob{Job: j}, false)
 	}

@@ -24,7 +24,7 @@ import (
 
 // Config of a worker. Coordinator and Dir are needed; the rest has good defaults.
 type Config struct {
-	Coordinator string // host:port
+	Coordinator string // host:port, or several with commas between: of standbys
 	Listen      string // of the exchange; "": a free port on loopback
 	Advertise   string // where others reach the exchange, if not at Listen
 	ID          string // "": kept in Dir, random at first

@@ -18,8 +18,12 @@ type coordinatorOptions struct {
 	app    *app
 	config coordinator.Config
 	queues string
+	wait   bool
 	tether tether
 }
+
+// standbySilence is how long a coordinator is not heard of before a standby takes over.
+const standbySilence = 3 * time.Second
 
 func coordinatorCommand(a *app) *cobra.Command {
 	o := coordinatorOptions{app: a}
@@ -31,6 +35,8 @@ func coordinatorCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&o.config.HTTP, "http", "127.0.0.1:7071", "address of the pages; empty: none")
 	cmd.Flags().StringVar(&o.config.State, "state", "divisi-state", "folder of the journal and of uploaded programs")
 	cmd.Flags().StringVar(&o.queues, "queues", "", "JSON file of queues: {\"queues\": [{\"name\", \"weight\", \"min_slots\", \"max_slots\", \"priority\"}]}")
+	cmd.Flags().BoolVar(&o.wait, "standby", false, "if another coordinator has --state: wait until it is gone or silent for "+standbySilence.String()+", then take its place")
+	cmd.Flags().BoolVar(&o.config.TakeOver, "take-over", false, "if another coordinator has --state: take it from that one, which ends when it finds out")
 	cmd.Flags().DurationVar(&o.config.Hung, "hung", 5*time.Minute, "how long a task may get nowhere before it counts as failed")
 	cmd.Flags().BoolVar(&o.config.CopyAll, "copy-all", false, "start a copy of each task as soon as it runs, for tests")
 	cmd.Flags().MarkHidden("copy-all")
@@ -49,8 +55,14 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 		}
 		o.config.Queues = queues
 	}
+	if o.wait {
+		o.config.Standby = standbySilence
+	}
 	c, err := coordinator.Start(ctx, o.config)
 	if err != nil {
+		if o.wait && ctx.Err() != nil {
+			return nil // it was not needed
+		}
 		return err
 	}
 	o.config.Log.Info("coordinator is ready", "listen", c.Addr(), "http", c.HTTPAddr())

@@ -186,7 +186,7 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-func eventually(ts *testscript.TestScript, what string, ok func() bool) {
+func eventually(ts interface{ Fatalf(string, ...any) }, what string, ok func() bool) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(30 * time.Second); !ok(); <-tick.C {

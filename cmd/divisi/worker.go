@@ -35,7 +35,7 @@ func workerCommand(a *app) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.config.Coordinator, "coordinator", "127.0.0.1:7070", "the coordinator's address")
+	f.StringVar(&o.config.Coordinator, "coordinator", "127.0.0.1:7070", "the coordinator's address; several with commas between, when there are standbys")
 	f.StringVar(&o.config.Listen, "listen", "127.0.0.1:0", "address of the exchange, which other workers reach")
 	f.StringVar(&o.config.Advertise, "advertise", "", "address at which others reach the exchange, if not at --listen")
 	f.StringVar(&o.config.Machine, "machine", "", "workers with the same name read each other's files (default: found out)")

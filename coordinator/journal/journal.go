@@ -10,6 +10,7 @@ import (
 	"iter"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -19,8 +20,11 @@ import (
 
 // Errors that callers test for with errors.Is.
 var (
-	// ErrLocked: another process has the folder.
+	// ErrLocked: another process has the folder, see Locked.
 	ErrLocked = errors.New("another coordinator uses this folder")
+	// ErrFenced: another process has taken the folder over, see Fenced. Nothing is
+	// written any more.
+	ErrFenced = errors.New("fenced off")
 	// ErrFull: there is no room for the next records. They are kept in memory, written
 	// when there is, and not acknowledged before.
 	ErrFull = errors.New("no room to write the journal")
@@ -52,6 +56,9 @@ type Options struct {
 	// SnapshotBytes of records, and four times the size of the last snapshot, are written
 	// before the next is made; 0: 64 MiB.
 	SnapshotBytes int64
+	// TakeOver: a folder that another process has is taken from it. That one is fenced off
+	// (see ErrFenced), also if it is stopped and goes on later.
+	TakeOver bool
 	// Hook is called before and after each step on files, by name, and stands for the
 	// crash or error that tests want to happen there. A snapshot's steps come from
 	// another goroutine than a record's. Nil outside tests.
@@ -62,10 +69,11 @@ type Options struct {
 
 // A Journal is open for appending. Its methods may be called from many goroutines.
 type Journal struct {
-	d     *folder
-	opt   Options
-	lock  *os.File
-	epoch uint64
+	dir               string
+	opt               Options
+	*hold             // of the folder
+	epoch             uint64
+	started, tookOver bool
 
 	mu      sync.Mutex
 	wake    chan struct{} // holds a token when there is something to write
@@ -83,7 +91,11 @@ type Journal struct {
 	buf       []byte
 	snapshots snapshotting
 
+	telling sync.Mutex // guards holder and what the lock file says
+	holder  Holder
+
 	background sync.WaitGroup // a snapshot in the making
+	beating    sync.WaitGroup
 }
 
 type entry struct {
@@ -101,7 +113,8 @@ type Record struct {
 
 // Open locks the folder, which is made if need be, and replays what it holds: each
 // record in order is given to replay, whose error ends it. A write that was cut short at
-// the end is cut away. Appending begins with Start.
+// the end is cut away. Appending begins with Start. It fails with a *Locked when another
+// process has the folder, and with an *ErrJournalCorrupt when it is damaged.
 func Open(dir string, opt Options, replay func(Record) error) (_ *Journal, err error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
@@ -115,36 +128,36 @@ func Open(dir string, opt Options, replay func(Record) error) (_ *Journal, err e
 	if opt.FullRetry == 0 {
 		opt.FullRetry = time.Second
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	dir, err = filepath.Abs(dir)
+	if err != nil {
 		return nil, err
 	}
-	d, err := openFolder(dir)
+	h, err := acquire(dir, opt.TakeOver)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			d.close()
-		}
-	}()
-	lock, err := lockFolder(d)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			lock.Close()
+			h.release()
 		}
 	}()
 	j := &Journal{
-		d: d, opt: opt, lock: lock, wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
-		snapshots: snapshotting{due: opt.SnapshotBytes, result: make(chan result, 1)},
+		dir: dir, opt: opt, hold: h, wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
+		snapshots: snapshotting{due: opt.SnapshotBytes, result: make(chan result, 1)}, holder: Holder{PID: os.Getpid(), Since: time.Now().Round(0)},
 	}
-	r := reader{d: d, log: opt.Log, mend: true, each: func(r Record) error {
+	j.holder.Host, _ = os.Hostname() // for messages only
+	if err := j.holder.write(j.lock); err != nil {
+		return nil, err
+	}
+	r := reader{d: h.d, log: opt.Log, mend: h.taken == nil, each: func(r Record) error {
 		j.seq = max(j.seq, r.Sequence)
 		j.epoch = max(j.epoch, r.Epoch)
 		return replay(r)
 	}}
+	if h.taken != nil {
+		j.tookOver = true
+		r.d = h.taken
+	}
 	last, err := r.all()
 	if err != nil {
 		return nil, err
@@ -153,16 +166,22 @@ func Open(dir string, opt Options, replay func(Record) error) (_ *Journal, err e
 	return j, nil
 }
 
+// TookOver says whether the folder was another process's.
+func (j *Journal) TookOver() bool { return j.tookOver }
+
 // Epoch of the last record, 0 for an empty journal. Start begins the next one.
 func (j *Journal) Epoch() uint64 { return j.epoch }
 
 // Start begins a new epoch in a new file. With keep, what keep yields replaces
-// everything that was there (see Condenser).
+// everything that was there (see Condenser); a take-over needs it.
 func (j *Journal) Start(epoch uint64, keep iter.Seq[Record]) error {
 	if epoch <= j.epoch {
 		return fmt.Errorf("journal: epoch %d after %d", epoch, j.epoch)
 	}
 	j.epoch = epoch
+	if keep == nil && j.taken != nil {
+		return errors.New("journal: a take-over without what is to be kept")
+	}
 	if keep != nil {
 		size, err := j.snapshot(j.seq, keep)
 		if err != nil {
@@ -173,7 +192,14 @@ func (j *Journal) Start(epoch uint64, keep iter.Seq[Record]) error {
 	if err := j.roll(); err != nil {
 		return err
 	}
+	if j.taken != nil {
+		if err := j.hold.finish(j.dir); err != nil {
+			return err
+		}
+	}
+	j.started = true
 	go j.write()
+	j.beating.Go(j.beat)
 	return nil
 }
 
@@ -207,11 +233,15 @@ func (j *Journal) AppendAsync(rec *divisipb.JournalRecord, done func(seq uint64,
 	seq := j.seq
 	j.queue = append(j.queue, entry{rec, seq, done})
 	j.mu.Unlock()
+	j.poke()
+	return seq
+}
+
+func (j *Journal) poke() {
 	select {
 	case j.wake <- struct{}{}:
 	default:
 	}
-	return seq
 }
 
 // Err is ErrFull (wrapped) while records wait for room, the error that ended the
@@ -236,13 +266,17 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	close(j.stop)
-	if j.file == nil { // never started
+	if !j.started {
 		close(j.ended)
-		return errors.Join(j.lock.Close(), j.d.close())
+		if j.file != nil {
+			j.file.Close()
+		}
+		return j.release()
 	}
 	<-j.ended
 	j.background.Wait()
-	return errors.Join(j.file.Close(), j.lock.Close(), j.d.close())
+	j.beating.Wait()
+	return errors.Join(j.file.Close(), j.release())
 }
 
 // write is the journal's goroutine: it takes all that is queued, writes it and syncs
@@ -260,15 +294,18 @@ func (j *Journal) write() {
 		batch := j.queue
 		j.queue = nil
 		j.mu.Unlock()
+		var err error
 		if len(batch) > 0 {
-			err := j.commit(batch)
+			err = j.commit(batch)
 			for _, e := range batch {
 				e.done(e.seq, err)
 			}
-			if err != nil {
-				j.fail(err)
-				return
-			}
+		} else if !stopping {
+			err = j.fenced()
+		}
+		if err != nil {
+			j.fail(err)
+			return
 		}
 		if stopping {
 			j.fail(ErrClosed)
@@ -304,6 +341,9 @@ func (j *Journal) commit(batch []entry) error {
 		if err == nil {
 			j.setFull(nil)
 			return nil
+		}
+		if ferr := j.fenced(); ferr != nil {
+			return ferr
 		}
 		if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
 			return fmt.Errorf("journal: %w", err)
@@ -362,7 +402,10 @@ func (j *Journal) put() error {
 	}
 	j.size += int64(len(j.buf))
 	j.snapshots.logged += int64(len(j.buf))
-	return j.hook("after-sync")
+	if err := j.hook("after-sync"); err != nil {
+		return err
+	}
+	return j.fenced()
 }
 
 func (j *Journal) hook(step string) error {

@@ -4,7 +4,5 @@ package journal
 
 import "os"
 
-// lockFolder cannot keep a second coordinator out here.
-func lockFolder(d *folder) (*os.File, error) {
-	return d.root.OpenFile(lockName, os.O_CREATE|os.O_RDWR, 0o600)
-}
+// tryLock cannot keep a second coordinator out here.
+func tryLock(*os.File) (bool, error) { return true, nil }
