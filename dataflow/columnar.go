@@ -29,7 +29,7 @@ type Table struct {
 
 // rel is a step of a Table, before it is made into nodes.
 type rel struct {
-	op     string // scan, where, select, group, join, union, sort, limit, cache
+	op     string // scan, where, select, group, join, window, union, sort, limit, cache
 	in     []*rel
 	schema *arrow.Schema
 	name   string
@@ -42,9 +42,10 @@ type rel struct {
 	keys   []Column    // of a group
 	aggs   []Agg
 	join   joinSpec
-	sort   []sortColumn
-	limit  int // of a limit; with sort: of the first in that order
-	parts  int // of a sort, group or join
+	window windowSpec
+	sort   []sortColumn // of a sort or window
+	limit  int          // of a limit; with sort: of the first in that order
+	parts  int          // of a sort, group, join or window
 }
 
 type joinSpec struct {

@@ -79,6 +79,8 @@ func (l *lowering) lower(r *rel, need []string) lowered {
 		return l.group(r, need)
 	case "join":
 		return l.joined(r, need)
+	case "window":
+		return l.windowed(r, need)
 	case "union":
 		return l.union(r, need)
 	case "sort":
@@ -418,10 +420,7 @@ func (l *lowering) sorted(r *rel, need []string) lowered {
 		need = with(need, c.name)
 	}
 	in := l.lower(r.in[0], need)
-	var keys []SortKey
-	for _, c := range r.sort {
-		keys = append(keys, SortKey{in.n.Schema.FieldIndices(c.name)[0], c.descending})
-	}
+	keys := sortKeys(r.sort, in.n.Schema)
 	var out lowered
 	if r.limit > 0 {
 		args := topArgs{keys, r.limit}

@@ -20,6 +20,12 @@ func push(r *rel, conds []expr.Expr) *rel {
 		return pushThrough(r, conds, r.cols)
 	case "group":
 		return pushThrough(r, conds, r.keys)
+	case "window": // what is about a partition is about all its rows
+		var parts []Column
+		for _, name := range r.window.parts {
+			parts = append(parts, Column{name, expr.Col(name)})
+		}
+		return pushThrough(r, conds, parts)
 	case "join":
 		return pushJoin(r, conds)
 	case "union":

@@ -1,5 +1,5 @@
 // Package ops is the operators that are known by name and arguments, one file
-// each: sort, merge, topn, limit, project, select, aggregate, sample, unique,
+// each: sort, merge, topn, limit, project, select, aggregate, window, sample, unique,
 // hashjoin, process and the assertion checksorted. Whatever grows with the data asks
 // env.Memory and spills when told no.
 package ops
