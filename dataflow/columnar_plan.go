@@ -366,8 +366,9 @@ func (l *lowering) joined(r *rel, need []string) lowered {
 		wantR = only(need, r.in[1].schema)
 	}
 	left, right := l.lower(r.in[0], with(wantL, lk...)), l.lower(r.in[1], with(wantR, rk...))
-	args := hashJoinArgs{joinArgs: joinArgs{Type: r.join.how, Build: "right"}}
+	args := hashJoinArgs{joinArgs: joinArgs{Type: r.join.how, Build: "auto"}}
 	if r.join.broadcast {
+		args.Build = "right"
 		right = l.exchange(r, r.name+" (right, to all)", right, Exchange{Kind: Broadcast})
 	} else {
 		left, right = l.meet(r, r.name+" (left)", left, lk), l.meet(r, r.name+" (right)", right, rk)

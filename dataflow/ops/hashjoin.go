@@ -21,7 +21,8 @@ func init() {
 // have a partner or have none. A null key has no partner, also not another null.
 //
 // The rows of the build side are kept in a hash table, those of the other stream
-// past it. When the table does not fit, both sides are spilled by hash and joined
+// past it. Build says which it is; "auto" takes the smaller one, as it shows when both
+// are read for a while. When the table does not fit, both sides are spilled by hash and joined
 // run by run, recursively; a run that is mostly one key, where that is of no use,
 // is joined block by block against the whole of the other side's run. So memory is
 // bounded whatever the keys. The order of the output is defined by that of the
@@ -69,16 +70,29 @@ func newHashJoin(a joinArgs) (dataflow.Operator, error) {
 	if a.Build == "" {
 		a.Build = "right"
 	}
-	r := joinRole{build: right, probe: left}
+	build := right
 	switch a.Build {
 	case "left":
-		r.build, r.probe = left, right
-	case "right":
+		build = left
+	case "right", "auto":
 	default:
-		return nil, fmt.Errorf("the build side is left or right, not %q", a.Build)
+		return nil, fmt.Errorf("the build side is left, right or auto, not %q", a.Build)
 	}
-	buildLeft := r.build == left
-	switch a.Type {
+	r, err := roleOf(a.Type, build)
+	if err != nil {
+		return nil, err
+	}
+	if len(a.LeftKeys) == 0 || len(a.LeftKeys) != len(a.RightKeys) {
+		return nil, fmt.Errorf("%d keys on the left and %d on the right: there must be as many, at least one", len(a.LeftKeys), len(a.RightKeys))
+	}
+	return &hashJoin{joinArgs: a, joinRole: r}, nil
+}
+
+// roleOf says what sides do in a join of a type whose build side is given.
+func roleOf(typ string, build int) (joinRole, error) {
+	r := joinRole{build: build, probe: left + right - build}
+	buildLeft := build == left
+	switch typ {
 	case "inner":
 		r.pairs = true
 	case "left":
@@ -92,12 +106,9 @@ func newHashJoin(a joinArgs) (dataflow.Operator, error) {
 	case "anti":
 		r.buildUnmatched, r.probeUnmatched = buildLeft, !buildLeft
 	default:
-		return nil, fmt.Errorf("a join is inner, left, right, full, semi or anti, not %q", a.Type)
+		return r, fmt.Errorf("a join is inner, left, right, full, semi or anti, not %q", typ)
 	}
-	if len(a.LeftKeys) == 0 || len(a.LeftKeys) != len(a.RightKeys) {
-		return nil, fmt.Errorf("%d keys on the left and %d on the right: there must be as many, at least one", len(a.LeftKeys), len(a.RightKeys))
-	}
-	return &hashJoin{joinArgs: a, joinRole: r}, nil
+	return r, nil
 }
 
 func (j *hashJoin) keysOf(side int) []int {
@@ -181,7 +192,7 @@ func (j *hashJoin) Open(env *dataflow.Env, in ...dataflow.Stream) (dataflow.Stre
 		}
 		return nil, err
 	}
-	s := &joinStream{hashJoin: j, env: env, in: [2]dataflow.Stream{in[0], in[1]}}
+	s := &joinStream{hashJoin: j, joinRole: j.joinRole, env: env, in: [2]dataflow.Stream{in[0], in[1]}}
 	if p := j.planned.Load(); p != nil {
 		s.schemas = *p
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/ops/opstest"
+	"github.com/divisi-data/divisi/dataflow/order"
 )
 
 // joined is the join by two nested loops over the spelled keys.
@@ -68,7 +69,7 @@ var joinTypes = []string{"inner", "left", "right", "full", "semi", "anti"}
 
 func eachJoin(t *testing.T, f func(t *testing.T, typ, build string)) {
 	for _, typ := range joinTypes {
-		for _, build := range []string{"left", "right"} {
+		for _, build := range []string{"left", "right", "auto"} {
 			t.Run(typ+" build "+build, func(t *testing.T) { f(t, typ, build) })
 		}
 	}
@@ -138,7 +139,7 @@ func TestHashJoinSpills(t *testing.T) {
 			eachJoin(t, func(t *testing.T, typ, build string) {
 				opts := []opstest.Option{opstest.Unordered()}
 				side := c[0]
-				if build == "right" {
+				if build == "right" || build == "auto" && c[1].NumRows() < c[0].NumRows() {
 					side = c[1]
 				}
 				if side.NumRows() > 500 {
@@ -147,6 +148,35 @@ func TestHashJoinSpills(t *testing.T) {
 				opstest.Run(t, join(t, typ, build, []int{0}, []int{0}), c[:], joined(typ, c[0], c[1], []int{0}, []int{0}), opts...)
 			})
 		})
+	}
+}
+
+// The smaller side is built, whichever it is: beside a large one it needs no disk.
+func TestHashJoinBuildsTheSmallerSide(t *testing.T) {
+	large := keyed(5000, func(i int) int64 { return int64(i % 100) })
+	small := keyed(20, func(i int) int64 { return int64(i) })
+	for _, in := range [][2]dataflow.Batch{{large, small}, {small, large}} {
+		j := join(t, "inner", "auto", []int{0}, []int{0})
+		if _, err := j.Schema(in[left].Schema(), in[right].Schema()); err != nil {
+			t.Fatal(err)
+		}
+		env := dataflow.NewEnv(t.Context())
+		env.Memory = dataflow.NewMemory("test", order.BatchBytes(large)/4)
+		s, err := j.Open(env, opstest.Slice(env.Alloc, in[left], 50), opstest.Slice(env.Alloc, in[right], 50))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := opstest.Collect(t.Context(), s) // there is nowhere to spill to
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := int64(0)
+		for _, b := range out {
+			n += b.NumRows()
+		}
+		if n != 1000 {
+			t.Errorf("%d rows, want 1000", n)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 // they were spilled, run by run.
 type joinStream struct {
 	*hashJoin
+	joinRole // as it is played: hashJoin's, but where the smaller side is built
 	final
 	env     *dataflow.Env
 	in      [2]dataflow.Stream
@@ -72,6 +73,11 @@ func (s *joinStream) step(ctx context.Context) (dataflow.Batch, error) {
 		}
 		if !s.started {
 			s.started = true
+			if s.Build == "auto" {
+				if err := s.choose(ctx); err != nil {
+					return nil, err
+				}
+			}
 			if err := s.begin(ctx, s.in[s.build], s.in[s.probe], joinRuns{}); err != nil {
 				return nil, err
 			}
