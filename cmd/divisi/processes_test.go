@@ -167,6 +167,24 @@ func submitJob(t *testing.T, addr string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// listJobs are the ids of all jobs of a cluster.
+func listJobs(t *testing.T, addr string) (ids []string) {
+	t.Helper()
+	c, err := client.DialPatiently(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	jobs, err := c.Jobs(t.Context(), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, j := range jobs {
+		ids = append(ids, j.GetId())
+	}
+	return ids
+}
+
 // finish waits for a job's end and returns its events.
 func finish(t *testing.T, addr, id string) []*pb.Event {
 	t.Helper()

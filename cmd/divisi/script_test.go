@@ -25,6 +25,10 @@ var bin string
 func TestMain(m *testing.M) {
 	code := 1
 	defer func() { os.Exit(code) }()
+	if f := os.Getenv(failpointEnv); f != "" {
+		fmt.Fprintln(os.Stderr, failpointCoordinator(f))
+		return
+	}
 	var err error
 	if bin, err = os.MkdirTemp("", "divisi-script-"); err != nil {
 		panic(err)
