@@ -27,7 +27,7 @@ func inspectCommand(a *app) *cobra.Command {
 			RunE: func(_ *cobra.Command, args []string) error { return shuffle.Inspect(a.out, args[0]) },
 		},
 		&cobra.Command{
-			Use: "journal FOLDER", Short: "A coordinator's journal (STATE/journal): its records, checked", Args: between(1, 1),
+			Use: "journal FOLDER|FILE", Short: "A coordinator's journal (STATE/journal) or a file of it: its records, checked", Args: between(1, 1),
 			RunE: func(_ *cobra.Command, args []string) error { return inspectJournal(a, args[0]) },
 		},
 		&cobra.Command{
@@ -68,10 +68,10 @@ func inspectPlan(a *app, name string) error {
 
 // inspectJournal prints a line a record. The environments of jobs are left out:
 // they may hold what is not to be shown.
-func inspectJournal(a *app, dir string) error {
+func inspectJournal(a *app, path string) error {
 	w := bufio.NewWriter(a.out)
 	n := 0
-	err := journal.Read(dir, func(r journal.Record) error {
+	cut, err := journal.Inspect(path, func(r journal.Record) error {
 		n++
 		rec := proto.Clone(r.JournalRecord).(*pb.JournalRecord)
 		at := time.Unix(0, rec.UnixNanos).UTC().Format(time.RFC3339Nano)
@@ -94,5 +94,9 @@ func inspectJournal(a *app, dir string) error {
 		return err
 	}
 	fmt.Fprintf(w, "%s records, all checksums right\n", console.Count(int64(n)))
+	if cut != nil {
+		fmt.Fprintf(w, "%s ends with %s bytes of a write that was cut short, at offset %d: %s. It was never acknowledged; the next start removes it.\n",
+			cut.File, console.Count(cut.Bytes), cut.Offset, cut.Why)
+	}
 	return w.Flush()
 }

@@ -149,7 +149,7 @@ func Open(dir string, opt Options, replay func(Record) error) (_ *Journal, err e
 	if err := j.holder.write(j.lock); err != nil {
 		return nil, err
 	}
-	r := reader{d: h.d, log: opt.Log, mend: h.taken == nil, each: func(r Record) error {
+	r := reader{d: h.d, cut: warn(opt.Log), mend: h.taken == nil, each: func(r Record) error {
 		j.seq = max(j.seq, r.Sequence)
 		j.epoch = max(j.epoch, r.Epoch)
 		return replay(r)

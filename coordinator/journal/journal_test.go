@@ -3,7 +3,6 @@ package journal
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,8 +17,6 @@ import (
 
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -438,29 +435,6 @@ func TestSnapshotDamageIsRefused(t *testing.T) {
 			t.Fatalf("cut to %d bytes: %v", i, err)
 		}
 	}
-}
-
-// TestGolden: a journal written by the first version is read for ever.
-func TestGolden(t *testing.T) {
-	golden := filepath.Join("testdata", "golden", segmentName(logPrefix, 1))
-	dir := t.TempDir()
-	j, _ := open(t, dir, Options{})
-	add(t, j, names(0, 3)...)
-	j.Close()
-	now, err := os.ReadFile(filepath.Join(dir, segmentName(logPrefix, 1)))
-	must(t, err)
-	if *rewrite {
-		must(t, os.MkdirAll(filepath.Dir(golden), 0o755))
-		must(t, os.WriteFile(golden, now, 0o644))
-	}
-	want, err := os.ReadFile(golden)
-	must(t, err)
-	if !bytes.Equal(now, want) {
-		t.Error("today's journal differs from the golden one: give the format a new version")
-	}
-	had, err := held(t, filepath.Dir(golden))
-	must(t, err)
-	same(t, had, names(0, 3))
 }
 
 func FuzzOpen(f *testing.F) {

@@ -10,26 +10,40 @@ import (
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
-// Read gives every record of a folder to each, in order, and changes nothing: for
-// inspectors, also while a coordinator writes it. A write that was cut short ends it
-// quietly.
+// Read gives every record of a folder to each, in order, and changes nothing, also while
+// a coordinator writes it. A write that was cut short ends it quietly.
 func Read(dir string, each func(Record) error) error {
 	d, err := openFolder(dir)
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	r := reader{d: d, log: slog.New(slog.DiscardHandler), each: each}
+	r := reader{d: d, cut: func(Cut) {}, each: each}
 	_, err = r.all()
 	return err
+}
+
+// A Cut is the end of a log that is no whole record, with nothing behind it that a later
+// write made: the write was cut short and never acknowledged.
+type Cut struct {
+	File          string
+	Offset, Bytes int64
+	Why           string
 }
 
 // A reader replays a folder.
 type reader struct {
 	d    *folder
-	log  *slog.Logger
-	mend bool // what was cut short is removed
+	mend bool      // what was cut short is removed
+	cut  func(Cut) // is told of it
 	each func(Record) error
+}
+
+// warn tells of what is removed.
+func warn(log *slog.Logger) func(Cut) {
+	return func(c Cut) {
+		log.Warn("the journal's end was cut short and is removed", "file", c.File, "offset", c.Offset, "bytes", c.Bytes, "why", c.Why)
+	}
 }
 
 // all replays the newest snapshot and the logs after it.
@@ -140,7 +154,7 @@ func (r *reader) logged(l opened, newest bool) (uint64, error) {
 	switch {
 	case err != nil && newest && int64(len(b)) <= headerBytes:
 		// Cut short while it was made; nothing has been written to it yet.
-		r.log.Warn("a journal file without a beginning is removed", "file", r.d.full(l.name), "bytes", len(b))
+		r.cut(Cut{r.d.full(l.name), 0, int64(len(b)), "the file has no whole header"})
 		if r.mend {
 			if err := r.d.root.Remove(l.name); err != nil {
 				return 0, err
@@ -164,7 +178,7 @@ func (r *reader) logged(l opened, newest bool) (uint64, error) {
 			if !newest || later(b[off+1:], last+1) {
 				return 0, r.corrupt(l, off, err.Error())
 			}
-			r.log.Warn("the journal's end was cut short and is removed", "file", r.d.full(l.name), "offset", off, "bytes", int64(len(b))-off, "why", err)
+			r.cut(Cut{r.d.full(l.name), off, int64(len(b)) - off, err.Error()})
 			if r.mend {
 				return last, r.d.cut(l.name, off)
 			}

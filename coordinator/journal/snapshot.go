@@ -70,7 +70,7 @@ func (j *Journal) beginSnapshot(last uint64) {
 // condense makes a snapshot of the files up to last. It looks at nothing but them.
 func (j *Journal) condense(last uint64) (size int64, err error) {
 	keep, err := j.opt.Condense(func(each func(Record) error) error {
-		r := reader{d: j.d, log: j.opt.Log, each: func(r Record) error {
+		r := reader{d: j.d, cut: warn(j.opt.Log), each: func(r Record) error {
 			select {
 			case <-j.stop:
 				return ErrClosed
