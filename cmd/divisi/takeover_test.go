@@ -48,11 +48,10 @@ func TestTakeOver(t *testing.T) {
 					}
 					ready <- d
 				}()
-				time.Sleep(time.Second)
 				select {
 				case <-ready:
 					t.Fatal("the standby does not wait")
-				default:
+				case <-time.After(time.Second):
 				}
 			}
 			first.signal(t, syscall.SIGSTOP)
