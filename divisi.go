@@ -95,7 +95,7 @@ func run(name string, build func(*dataflow.Job), args []string, stdout, stderr i
 		}
 	} else {
 		l, err := startLocal(ctx, build, localConfig{
-			slots: slots, memory: int64(f.memory), tmp: f.tmp, debug: f.debug,
+			slots: slots, memory: int64(f.memory), tmp: f.tmp, named: "--tmp", debug: f.debug,
 		})
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/divisi-data/divisi/coordinator"
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/internal/client"
+	"github.com/divisi-data/divisi/internal/console"
 	"github.com/divisi-data/divisi/worker"
 )
 
@@ -28,6 +29,7 @@ type localConfig struct {
 	slots  int
 	memory int64
 	tmp    []string
+	named  string // how tmp is given, for errors
 	debug  bool
 }
 
@@ -39,16 +41,8 @@ func startLocal(ctx context.Context, build func(*dataflow.Job), cfg localConfig)
 			l.close()
 		}
 	}()
-	tmp := cfg.tmp
-	if len(tmp) == 0 {
-		tmp = []string{os.TempDir()}
-	}
-	for _, t := range tmp {
-		d, err := os.MkdirTemp(t, "divisi-")
-		if err != nil {
-			return nil, err
-		}
-		l.dirs = append(l.dirs, d)
+	if l.dirs, err = tempFolders(cfg.tmp, cfg.named); err != nil {
+		return nil, err
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	if cfg.debug {
@@ -76,6 +70,27 @@ func startLocal(ctx context.Context, build func(*dataflow.Job), cfg localConfig)
 	}
 	l.client, err = client.Dial(ctx, l.coord.Addr())
 	return l, err
+}
+
+// tempFolders makes a folder in each that is given by the flag or option named, in the
+// system's own if none is. With an error come those that were made.
+func tempFolders(in []string, named string) ([]string, error) {
+	if len(in) == 0 {
+		in, named = []string{os.TempDir()}, "TMPDIR"
+	}
+	var made []string
+	for _, t := range in {
+		d, err := os.MkdirTemp(t, "divisi-")
+		if err != nil {
+			var at *os.PathError
+			if errors.As(err, &at) {
+				err = at.Err // the rest of it is a random name
+			}
+			return made, console.Exitf(console.Usage, "%s %s: no folder can be made in it for spill and shuffle files: %w; make it writable, or name another with %s", named, t, err, named)
+		}
+		made = append(made, d)
+	}
+	return made, nil
 }
 
 // closeWithin is how long a process that is about to exit waits for its tasks.

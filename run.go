@@ -75,7 +75,7 @@ func Run(ctx context.Context, build func(*dataflow.Job), args []string, opts ...
 	if err != nil {
 		return Summary{}, err
 	}
-	l, err := startLocal(ctx, build, localConfig{slots: o.slots, memory: o.memory, tmp: o.tmp})
+	l, err := startLocal(ctx, build, localConfig{slots: o.slots, memory: o.memory, tmp: o.tmp, named: "divisi.TempDir"})
 	if err != nil {
 		return Summary{}, err
 	}

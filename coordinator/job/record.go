@@ -322,7 +322,6 @@ func (j *Job) applyFailed(r TaskFailed) {
 	} else {
 		t = j.task(r.Attempt.Key)
 		j.attempts++
-		j.retries++
 		j.stages[r.Attempt.Stage].failed++
 	}
 	t.why = r.Message
@@ -346,4 +345,7 @@ func (j *Job) applyFailed(r TaskFailed) {
 		t.exclude = addName(t.exclude, r.Worker.ID)
 	}
 	t.doom, t.stack = j.hopeless(t, r.Failure), r.Stack
+	if t.doom == "" && !r.Attempt.Control() {
+		j.retries++
+	}
 }
