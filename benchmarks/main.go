@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/divisi-data/divisi/benchmarks/harness"
+	"github.com/divisi-data/divisi/benchmarks/scheduling"
 	"github.com/divisi-data/divisi/benchmarks/wordcount"
 )
 
@@ -21,6 +22,7 @@ type options struct {
 	work  string
 	bytes int64
 	runs  int
+	prof  string
 	log   io.Writer
 }
 
@@ -32,6 +34,9 @@ var benchmarks = []struct {
 	{"wordcount", func(ctx context.Context, o options) (harness.Result, error) {
 		return wordcount.Run(ctx, wordcount.Options{Work: o.work, Bytes: o.bytes, Vocabulary: 1_000_000, Runs: o.runs, Log: o.log})
 	}},
+	{"scheduling", func(ctx context.Context, o options) (harness.Result, error) {
+		return scheduling.Run(ctx, scheduling.Options{Work: o.work, Tasks: 100_000, Workers: 200, Slots: 8, Runs: o.runs, Profiles: o.prof, Log: o.log})
+	}},
 }
 
 func main() {
@@ -42,6 +47,7 @@ func main() {
 	flag.StringVar(&o.work, "work", "benchmarks/data", "folder for data and outputs")
 	flag.Int64Var(&o.bytes, "bytes", 1_000_000_000, "size of the input")
 	flag.IntVar(&o.runs, "runs", 5, "counted runs of each contender")
+	flag.StringVar(&o.prof, "profiles", "", "folder for profiles, of the benchmarks that make some")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

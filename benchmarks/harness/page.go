@@ -3,8 +3,11 @@ package harness
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -43,7 +46,11 @@ func WritePage(results, docs string) error {
 
 func table(row Row) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n### %s, %s\n\n| contender | version | wall s (min – max) | CPU s | MB per CPU s | peak MiB | ratio | output |\n|---|---|---|---|---|---|---|---|\n", row.Work, row.Size)
+	amount, done := "MB per CPU s", float64(row.Bytes)/1e6
+	if row.Items > 0 {
+		amount, done = row.Item+"s per CPU s", float64(row.Items)
+	}
+	fmt.Fprintf(&b, "\n### %s, %s\n\n| contender | version | wall s (min – max) | CPU s | %s | peak MiB | ratio | output |\n|---|---|---|---|---|---|---|---|\n", row.Work, row.Size, amount)
 	for _, c := range row.Contenders {
 		if c.Error != "" {
 			fmt.Fprintf(&b, "| %s | %s | – | – | – | – | – | failed: %s |\n", c.Name, c.Version, cell(c.Error))
@@ -54,7 +61,15 @@ func table(row Row) string {
 			low, high = min(low, s), max(high, s)
 		}
 		fmt.Fprintf(&b, "| %s | %s | %.2f (%.2f – %.2f) | %.2f | %.0f | %d | %.2f | right |\n",
-			c.Name, cell(c.Version), c.Median(), low, high, c.MedianCPU(), float64(row.Bytes)/1e6/c.MedianCPU(), c.Peak>>20, c.Ratio)
+			c.Name, cell(c.Version), c.Median(), low, high, c.MedianCPU(), done/c.MedianCPU(), c.Peak>>20, c.Ratio)
+	}
+	for _, c := range row.Contenders {
+		for _, name := range slices.Sorted(maps.Keys(c.Figures)) {
+			fmt.Fprintf(&b, "\n* %s: %s: %s", c.Name, name, strconv.FormatFloat(c.Figures[name], 'f', -1, 64))
+		}
+		if len(c.Figures) > 0 {
+			b.WriteString("\n")
+		}
 	}
 	return b.String()
 }

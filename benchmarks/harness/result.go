@@ -30,9 +30,12 @@ type Machine struct {
 
 // A Row is one piece of work done by all contenders.
 type Row struct {
-	Work       string      `json:"work"`
-	Bytes      int64       `json:"bytes"`
-	Size       string      `json:"size"` // for people
+	Work  string `json:"work"`
+	Bytes int64  `json:"bytes"`
+	Size  string `json:"size"` // for people
+	// Items is how many there are of what is no bytes, Item the word for one; 0: none.
+	Items      int64       `json:"items,omitempty"`
+	Item       string      `json:"item,omitempty"`
 	Contenders []Contender `json:"contenders"`
 }
 
@@ -46,6 +49,8 @@ type Contender struct {
 	Peak    int64     `json:"peak_memory_bytes"` // the largest single process, at most
 	Checked bool      `json:"checked"`           // the whole output was compared and is right
 	Error   string    `json:"error,omitempty"`
+	// Figures are what else was seen, each named with its unit.
+	Figures map[string]float64 `json:"figures,omitempty"`
 	// Ratio is this contender's median time over the first contender's, by pairs
 	// of the same round: above 1 it is slower.
 	Ratio float64 `json:"ratio_to_first"`

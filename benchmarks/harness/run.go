@@ -95,6 +95,17 @@ func cpuOf(root int) float64 {
 	return sum
 }
 
+// CPU is what a process has used so far, in seconds of user and system time, with
+// children that it has waited for; 0 if there is no such process.
+func CPU(pid int) float64 {
+	for _, p := range family(pid) {
+		if p.pid == pid {
+			return p.cpu
+		}
+	}
+	return 0
+}
+
 // watchPeak samples the family's peaks until the returned function is called; that
 // gives the largest of any process but this one.
 func watchPeak(root int) func() int64 {

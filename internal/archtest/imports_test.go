@@ -76,7 +76,7 @@ var policy = []struct{ pkg, may string }{
 	{"cmd/divisi", ". coordinator coordinator/... worker worker/... internal/... dataflow dataflow/... storage storage/... connectors/... proto/divisipb"},
 	{"examples/...", ". divisitest dataflow dataflow/expr"},
 	{"benchmarks", "benchmarks/..."},
-	{"benchmarks/...", ". divisitest dataflow dataflow/... coordinator worker worker/... storage storage/... connectors/... internal/... proto/divisipb benchmarks/..."},
+	{"benchmarks/...", ". divisitest dataflow dataflow/... coordinator coordinator/journal worker worker/... storage storage/... connectors/... internal/... proto/divisipb benchmarks/..."},
 }
 
 // testsToo may be imported by any test.

@@ -1,0 +1,74 @@
+package scheduling
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/divisi-data/divisi/benchmarks/harness"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestRun runs all of it, small: more splits than a message holds, workers that get
+// several tasks at a time, and none.
+func TestRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program")
+	}
+	t.Chdir("../..")
+	for _, o := range []Options{{Tasks: 2500, Workers: 7, Slots: 3}, {Tasks: 1, Workers: 2, Slots: 1}} {
+		o.Work, o.Runs, o.Log = t.TempDir(), 1, io.Discard
+		r, err := Run(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := r.Rows[0].Contenders[0]
+		if !c.Checked || c.Error != "" || len(c.Seconds) != 1 || c.Peak == 0 {
+			t.Errorf("%+v", c)
+		}
+		if c.Figures["journal records a second"] < c.Figures["tasks a second"] || r.Rows[0].Items != int64(o.Tasks) {
+			t.Errorf("%d tasks, %v", o.Tasks, c.Figures)
+		}
+	}
+}
+
+// TestCheckSees: what the journal does not tell of is not taken for done.
+func TestCheckSees(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program")
+	}
+	t.Chdir("../..")
+	dir := t.TempDir()
+	program, err := harness.Binaries{Dir: dir}.Build(t.Context(), "./benchmarks/scheduling/coordinator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{o: Options{Tasks: 20, Workers: 2, Slots: 1}, program: program, state: filepath.Join(dir, "state")}
+	if err := c.start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := c.job(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.check(); err != nil {
+		t.Error(err)
+	}
+	c.o.Tasks++
+	if err := c.check(); err == nil {
+		t.Error("a task that was never given to a worker is not missed")
+	}
+	c.done.Add(1)
+	if err := c.check(); err == nil || !strings.Contains(err.Error(), "no winner of task 20") {
+		t.Errorf("a task without a winner: %v", err)
+	}
+}
