@@ -84,7 +84,7 @@ func (c *chaosCluster) leaks(ctx context.Context, jobs int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.o.app.out, "jobs     %d in %.1f s: %d succeeded, %d were cancelled; %d hosts were killed\n", jobs, time.Since(began).Seconds(), ended.succeeded, ended.canceled, ended.killed)
+	fmt.Fprintf(c.o.app.out, "jobs     %d in %.1f s: %d in peace, %d cancelled, a host killed under %d\n", jobs, time.Since(began).Seconds(), ended.plain, ended.canceled, ended.killed)
 	after, err := c.idle(ctx, &before)
 	if err != nil {
 		return err
@@ -175,9 +175,23 @@ func goroutines(ctx context.Context, url string) (int, error) {
 	return 0, fmt.Errorf("chaos: %s/metrics does not tell go_goroutines", url)
 }
 
-type leakEnds struct{ succeeded, canceled, killed int }
+// leakEnds is how the jobs ended: each is counted in one of them.
+type leakEnds struct{ plain, canceled, killed int }
 
-// leakJobs runs jobs, some at a time.
+// leakFate is what is to happen to a job.
+type leakFate int
+
+const (
+	inPeace leakFate = iota
+	toCancel
+	toKill
+)
+
+// leakTries is how often a job is run again that was over before its fate came.
+const leakTries = 20
+
+// leakJobs runs jobs, some at a time. A job that was over before it could be cancelled,
+// or before a host could be killed, is run once more and not counted.
 func (c *chaosCluster) leakJobs(ctx context.Context, jobs int, in string, want []string) (leakEnds, error) {
 	var ends leakEnds
 	cl, err := client.DialPatiently(ctx, c.sup.info().Coordinator)
@@ -185,85 +199,99 @@ func (c *chaosCluster) leakJobs(ctx context.Context, jobs int, in string, want [
 		return ends, err
 	}
 	defer cl.Close()
-	b := binary{here: c.sup.exe, forCluster: c.sup.exe}
-	var g errgroup.Group
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(leaksAtOnce)
-	killed := make(chan bool, jobs)
-	states := make(chan pb.JobState, jobs)
+	fates := make(chan leakFate, jobs)
 	for i := range jobs {
 		r := rand.New(rand.NewPCG(c.o.seed, uint64(i)))
+		fate := [...]leakFate{inPeace, toCancel, inPeace, toKill, inPeace}[i%5]
 		g.Go(func() error {
-			c.mu.Lock()
-			c.outs++
-			out := filepath.Join(c.dir, "out", "small-"+strconv.Itoa(c.outs))
-			c.mu.Unlock()
-			id, err := b.submit(ctx, cl, submitOptions{app: c.o.app, args: []string{filepath.Join(in, "*.txt"), out}})
-			if err != nil {
-				return err
-			}
-			switch i % 5 {
-			case 1, 3:
-				select { // a random moment of its life
-				case <-time.After(time.Duration(r.Float64() * 0.3 * float64(time.Second))):
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-			}
-			switch i % 5 {
-			case 1:
-				if _, err := cl.Cancel(ctx, id, "a test of what is left"); err != nil {
-					return err
-				}
-			case 3:
-				s, err := c.hurt.Strike(chaos.Fault{Kind: chaos.Kill, Role: chaos.Host, Pick: r.Float64()})
+			for range leakTries {
+				met, err := c.leakJob(ctx, cl, fate, r, in, want)
 				if err != nil {
 					return err
 				}
-				killed <- s.Victim != ""
-			}
-			st, err := cl.Wait(ctx, id)
-			if err != nil {
-				return err
-			}
-			states <- st.State
-			switch {
-			case !st.Cleaned:
-				return fmt.Errorf("job %s has ended and was not cleaned up", id)
-			case st.State == pb.JobState_JOB_STATE_SUCCEEDED:
-				got, err := chaos.Lines(out)
-				if err != nil {
-					return err
-				}
-				if d := chaos.Compare(got, want); d != "" {
-					return console.Exitf(console.CheckFailed, "job %s: %s", id, d)
-				}
-			case st.State != pb.JobState_JOB_STATE_CANCELED || i%5 != 1:
-				return console.Outcome(st)
-			default:
-				if left, err := os.ReadDir(out); err == nil {
-					return console.Exitf(console.CheckFailed, "job %s was cancelled, and its output is there: %v", id, left)
+				if met {
+					fates <- fate
+					return nil
 				}
 			}
-			return os.RemoveAll(out)
+			return console.Exitf(console.CheckFailed, "chaos: %d jobs in turn were over before they could be cancelled, or one of their hosts killed", leakTries)
 		})
 	}
 	err = g.Wait()
-	close(killed)
-	close(states)
-	for k := range killed {
-		if k {
-			ends.killed++
-		}
-	}
-	for s := range states {
-		if s == pb.JobState_JOB_STATE_SUCCEEDED {
-			ends.succeeded++
-		} else {
+	close(fates)
+	for f := range fates {
+		switch f {
+		case toCancel:
 			ends.canceled++
+		case toKill:
+			ends.killed++
+		default:
+			ends.plain++
 		}
 	}
 	if left, lerr := os.ReadDir(filepath.Join(c.dir, "out")); err == nil && lerr == nil && len(left) > 0 {
 		err = console.Exitf(console.CheckFailed, "chaos: beside the outputs there is left: %v", left)
 	}
 	return ends, err
+}
+
+// leakJob runs one job and sees that its end is as it has to be; met says whether its
+// fate came in time.
+func (c *chaosCluster) leakJob(ctx context.Context, cl *client.Client, fate leakFate, r *rand.Rand, in string, want []string) (met bool, err error) {
+	c.mu.Lock()
+	c.outs++
+	out := filepath.Join(c.dir, "out", "small-"+strconv.Itoa(c.outs))
+	c.mu.Unlock()
+	b := binary{here: c.sup.exe, forCluster: c.sup.exe}
+	id, err := b.submit(ctx, cl, submitOptions{app: c.o.app, args: []string{filepath.Join(in, "*.txt"), out}})
+	if err != nil {
+		return false, err
+	}
+	if fate != inPeace {
+		select { // a random moment of its life
+		case <-time.After(time.Duration(r.Float64() * 0.3 * float64(time.Second))):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	switch fate {
+	case toCancel:
+		if _, err := cl.Cancel(ctx, id, "a test of what is left"); err != nil {
+			return false, err
+		}
+	case toKill:
+		s, err := c.hurt.Strike(chaos.Fault{Kind: chaos.Kill, Role: chaos.Host, Pick: r.Float64()})
+		if err != nil {
+			return false, err
+		}
+		met = s.Victim != ""
+	default:
+		met = true
+	}
+	st, err := cl.Wait(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case !st.Cleaned:
+		return false, fmt.Errorf("job %s has ended and was not cleaned up", id)
+	case st.State == pb.JobState_JOB_STATE_SUCCEEDED:
+		got, err := chaos.Lines(out)
+		if err != nil {
+			return false, err
+		}
+		if d := chaos.Compare(got, want); d != "" {
+			return false, console.Exitf(console.CheckFailed, "job %s: %s", id, d)
+		}
+	case st.State != pb.JobState_JOB_STATE_CANCELED || fate != toCancel:
+		return false, console.Outcome(st)
+	default:
+		if left, err := os.ReadDir(out); err == nil {
+			return false, console.Exitf(console.CheckFailed, "job %s was cancelled, and its output is there: %v", id, left)
+		}
+		met = true
+	}
+	return met, os.RemoveAll(out)
 }
