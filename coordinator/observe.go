@@ -40,7 +40,7 @@ func fromProgress(w job.Worker, t *divisipb.TaskProgress) job.Progress {
 	return job.Progress{
 		Attempt: fromTaskID(t.GetId()), Worker: w, Fraction: t.GetFraction(),
 		Elapsed: time.Duration(t.GetElapsedNanos()), Waited: time.Duration(t.GetFetchWaitNanos()),
-		Done: job.Amounts{RowsIn: t.GetRowsIn(), BytesIn: t.GetBytesIn(), RowsOut: t.GetRowsOut(), BytesOut: t.GetBytesOut(), BytesSpilled: t.GetBytesSpilled()},
+		Done: job.Amounts{RowsIn: t.GetRowsIn(), BytesIn: t.GetBytesIn(), RowsOut: t.GetRowsOut(), BytesOut: t.GetBytesOut(), BytesSpilled: t.GetBytesSpilled(), Steps: t.GetSteps()},
 	}
 }
 

@@ -44,7 +44,7 @@ type Source interface {
 	Schema(ctx context.Context) (*arrow.Schema, error)
 	// Splits cuts the data into pieces that tasks read independently: every record
 	// lies in exactly one, and the same data gives the same splits in the same
-	// order. It runs once a job, in a control task.
+	// order. It runs once a job, in a control task, and calls Advance as it goes.
 	Splits(ctx context.Context, hint SplitHint) ([]Split, error)
 	// Open reads one split. The stream may also implement Progresser, Splitter
 	// and Locator.
@@ -69,7 +69,7 @@ type Split struct {
 // seal, unseen; then the receipts of the winners, and nothing else, are published.
 //
 // Prepare, Publish and Clean run in control tasks, one at a time, and may run
-// again after a crash: each is idempotent.
+// again after a crash: each is idempotent. Each calls Advance as it goes.
 type Sink interface {
 	// Prepare checks that the output may be written under c.Mode and returns what
 	// attempts need to know, to be found in Commit.Prepared from then on. It fails

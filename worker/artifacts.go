@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	pb "github.com/divisi-data/divisi/proto/divisipb"
@@ -31,6 +32,8 @@ type artifacts struct {
 	max int64 // bytes to keep
 
 	turn chan struct{} // holds a token while somebody fetches or links: one at a time is enough
+
+	fetched atomic.Int64 // bytes that have come, of all
 }
 
 // newArtifacts opens the folder and removes what was being fetched when an earlier
@@ -95,6 +98,7 @@ func (a *artifacts) fetch(ctx context.Context, from pb.ControlClient, sha, path 
 		if size += len(c.Data); size > artifactBytesMax {
 			return fmt.Errorf("it has more than %d bytes", artifactBytesMax)
 		}
+		a.fetched.Add(int64(len(c.Data)))
 		h.Write(c.Data)
 		if _, err := tmp.Write(c.Data); err != nil {
 			return err

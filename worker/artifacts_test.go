@@ -112,6 +112,9 @@ func TestProgramAndFilesAreFetched(t *testing.T) {
 		}
 		c.endJob(false)
 	}
+	if n := c.w.artifacts.fetched.Load(); n != int64(len(program)+2*len(" and words")) && n != int64(len(program)+len(" and words")) {
+		t.Errorf("%d bytes are said to have come, of a program of %d", n, len(program))
+	}
 	if sh.served[binary] != 1 || sh.served[words] != 2 {
 		t.Errorf("served: the program %d times, the file %d times, of which one failed", sh.served[binary], sh.served[words])
 	}

@@ -79,8 +79,8 @@ func (w *Worker) startHost(j *job) *host {
 }
 
 // tasksProgress is what the host last said of its tasks. One that it has not spoken of
-// is there all the same, so that a host that says nothing at all is noticed. The caller
-// holds the worker's mu.
+// is there all the same, so that a host that says nothing at all is noticed; as long as
+// programs are fetched, that is how it gets on. The caller holds the worker's mu.
 func (h *host) tasksProgress() []*pb.TaskProgress {
 	var all []*pb.TaskProgress
 	spoken := map[string]bool{}
@@ -92,7 +92,7 @@ func (h *host) tasksProgress() []*pb.TaskProgress {
 	}
 	for key, t := range h.tasks {
 		if !spoken[key] {
-			all = append(all[:len(all):len(all)], &pb.TaskProgress{Id: t.spec.Id})
+			all = append(all[:len(all):len(all)], &pb.TaskProgress{Id: t.spec.Id, Steps: h.w.artifacts.fetched.Load()})
 		}
 	}
 	return all

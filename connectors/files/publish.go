@@ -52,6 +52,7 @@ type publisher struct {
 
 // Publish implements dataflow.Sink.
 func (s *sink) Publish(ctx context.Context, c dataflow.Commit, won []dataflow.Receipt) error {
+	ctx = advancing(ctx)
 	p, err := s.publisher(ctx, c)
 	if err != nil {
 		return err
@@ -81,6 +82,7 @@ func (s *sink) Publish(ctx context.Context, c dataflow.Commit, won []dataflow.Re
 
 // Clean implements dataflow.Sink.
 func (s *sink) Clean(ctx context.Context, c dataflow.Commit) error {
+	ctx = advancing(ctx)
 	p, err := s.publisher(ctx, c)
 	if err != nil {
 		return err

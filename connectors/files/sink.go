@@ -105,6 +105,7 @@ const successName = "_SUCCESS"
 // file that is not hidden, or a _SUCCESS. Publish looks again: of several jobs
 // that pass here at once, one wins there.
 func (s *sink) Prepare(ctx context.Context, c dataflow.Commit) ([]byte, error) {
+	ctx = advancing(ctx)
 	fs, out, err := storage.Resolve(ctx, s.path)
 	if err != nil {
 		return nil, storageError("files.Prepare", s.path, err)

@@ -109,6 +109,7 @@ type piece struct {
 
 // Splits implements dataflow.Source.
 func (s *source) Splits(ctx context.Context, hint dataflow.SplitHint) ([]dataflow.Split, error) {
+	ctx = advancing(ctx)
 	found, err := expand(ctx, s.args.Paths)
 	if err != nil {
 		return nil, err

@@ -158,6 +158,7 @@ func steadily[T any](ctx context.Context, c *cluster, ask func() (T, error)) (T,
 	a := newAgain(c.patience)
 	for missing := 0; ; {
 		v, err := ask()
+		dataflow.Advance(ctx)
 		var e *dataflow.Error
 		if errors.Is(err, kerr.UnknownTopicOrPartition) && missing < missingMax && a.wait(ctx) {
 			missing++ // a topic that was made a moment ago is not known everywhere yet

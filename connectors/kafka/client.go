@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 const (
@@ -106,6 +108,7 @@ func (a *again) wait(ctx context.Context) bool {
 	if time.Since(a.begun) > a.limit {
 		return false
 	}
+	dataflow.Advance(ctx) // waiting in vain ends by itself
 	pause := min(20*time.Millisecond<<min(a.tries, 5), 500*time.Millisecond)
 	a.tries++
 	timer := time.NewTimer(pause)

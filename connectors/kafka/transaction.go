@@ -126,6 +126,7 @@ func (c *cluster) coordinated(ctx context.Context, id string, req kmsg.Request) 
 		return nil, fmt.Errorf("coordinator of transaction %s: %w", id, found.Err)
 	}
 	resp, err := c.Broker(int(found.NodeID)).Request(ctx, req)
+	dataflow.Advance(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("broker %d: %w", found.NodeID, err)
 	}

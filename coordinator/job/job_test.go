@@ -272,6 +272,8 @@ func (h *history) observe(d *datadriven.TestData) string {
 				p.Done.RowsIn, err = strconv.ParseInt(v, 10, 64)
 			case "bytes":
 				p.Done.BytesIn, err = strconv.ParseInt(v, 10, 64)
+			case "steps":
+				p.Done.Steps, err = strconv.ParseInt(v, 10, 64)
 			case "elapsed":
 				p.Elapsed, err = time.ParseDuration(v)
 			case "waited":

@@ -42,11 +42,7 @@ func (j *Job) failed(e Failure) {
 	j.record(r)
 	j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
 	if t.doom != "" {
-		if t.key.Stage == StageClean {
-			j.giveUp(t.key.Index, t.doom)
-			return
-		}
-		j.end(Failed, t.doom, t.stack)
+		j.giveUpOn(t)
 		return
 	}
 	var lost []Attempt
@@ -62,6 +58,15 @@ func (j *Job) failed(e Failure) {
 		}
 	}
 	j.again(t, e.Kind)
+}
+
+// giveUpOn ends the job for a task that is not tried again, or the cleaning of a sink.
+func (j *Job) giveUpOn(t *task) {
+	if t.key.Stage == StageClean {
+		j.giveUp(t.key.Index, t.doom)
+		return
+	}
+	j.end(Failed, t.doom, t.stack)
 }
 
 // again asks for another attempt unless one runs or the inputs are incomplete.

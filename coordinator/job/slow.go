@@ -30,8 +30,9 @@ type Progress struct {
 	Waited   time.Duration // of that, for blocks of others
 }
 
-// Amounts grow as long as an attempt gets on.
-type Amounts struct{ RowsIn, BytesIn, RowsOut, BytesOut, BytesSpilled int64 }
+// Amounts grow as long as an attempt gets on: Steps of a control task, the others of
+// a stage's.
+type Amounts struct{ RowsIn, BytesIn, RowsOut, BytesOut, BytesSpilled, Steps int64 }
 
 // pace is what is known of how an attempt gets on.
 type pace struct {
@@ -48,12 +49,9 @@ type pace struct {
 // on at all is given up, one that is far behind gets a copy beside it where a slot is
 // idle. Which of the two wins is decided as always: by which is journalled first.
 func (j *Job) observed(e Observed) {
-	if j.state.Final() {
-		return
-	}
 	for _, p := range e.Progress {
 		t := j.task(p.Attempt.Key)
-		if t == nil || p.Attempt.Control() {
+		if t == nil || j.dead(p.Attempt.Key) {
 			continue
 		}
 		i := t.on(p.Attempt.Number)
@@ -70,12 +68,11 @@ func (j *Job) observed(e Observed) {
 		}
 		if still := time.Duration(j.now - at.moved); e.Hung > 0 && still >= e.Hung {
 			j.hung(t, t.running[i], still)
-			if j.state.Final() {
-				return
-			}
 		}
 	}
-	j.copySlow(e.Idle)
+	if !j.state.Final() {
+		j.copySlow(e.Idle)
+	}
 }
 
 // hung gives up an attempt that does not get on.
@@ -85,11 +82,15 @@ func (j *Job) hung(t *task, p placed, still time.Duration) {
 	if len(t.running) == 0 {
 		j.set(t, idle)
 	}
-	why := fmt.Sprintf("no row or byte moved in task %s/%s on worker %s for %s: it hangs; see its log for where", j.spec.ID, a, p.worker.ID, still.Round(time.Millisecond))
+	what := "no row or byte moved"
+	if t.key.Control() {
+		what = "nothing was done"
+	}
+	why := fmt.Sprintf("%s in task %s/%s on worker %s for %s: it hangs; see its log for where", what, j.spec.ID, a, p.worker.ID, still.Round(time.Millisecond))
 	j.record(TaskFailed{Failure: Failure{Attempt: a, Worker: p.worker, Kind: dataflow.Transient, Message: why}, Counted: true, Next: t.memory, Alone: t.alone})
 	j.takeBack(a, p.worker, why)
 	if t.doom != "" {
-		j.end(Failed, t.doom, t.stack)
+		j.giveUpOn(t)
 		return
 	}
 	j.again(t, dataflow.Transient)

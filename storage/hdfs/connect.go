@@ -129,6 +129,7 @@ func (fs *FS) retry(ctx context.Context, f func() error) error {
 	pause := 50 * time.Millisecond
 	for {
 		err := interpret(f())
+		storage.Advance(ctx)
 		if err == nil || !passing(err) {
 			return err
 		}

@@ -109,6 +109,7 @@ func entries(ctx context.Context, dir string) iter.Seq2[entry, error] {
 			if isOwnerFolder(d.Name()) {
 				continue
 			}
+			storage.Advance(ctx)
 			name := path.Join(dir, d.Name())
 			fi, err := d.Info()
 			if err == nil && fi.Mode()&fs.ModeSymlink != 0 {

@@ -96,6 +96,7 @@ func begin(ctx context.Context, op, name string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", failed(op, name, err)
 	}
+	storage.Advance(ctx)
 	return clean(op, name)
 }
 

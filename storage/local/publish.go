@@ -19,6 +19,7 @@ func (FS) Publish(ctx context.Context, s storage.Sealed) error {
 	if err := ctx.Err(); err != nil {
 		return failed("publish", s.Name, err)
 	}
+	storage.Advance(ctx)
 	p, err := parse("publish", s)
 	if err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/divisi-data/divisi/storage"
 )
 
 // Remove deletes a file or link, or a folder with all that is in it and all
@@ -126,6 +128,7 @@ func sweepInside(ctx context.Context, root, folder string) error {
 		if cerr := ctx.Err(); cerr != nil {
 			return cerr
 		}
+		storage.Advance(ctx)
 		switch {
 		case err != nil && (absent(err) || p != start && denied(err)):
 			return nil // just removed; or no folder this owner could write to

@@ -147,6 +147,7 @@ func (f *FS) Remove(ctx context.Context, name string) error {
 		return f.failed("remove", name, err)
 	}
 	name = clean(name)
+	storage.Advance(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, ok := f.objects[name]; ok {
@@ -184,6 +185,7 @@ func (f *FS) Sweep(ctx context.Context, prefix, owner string) error {
 	if err := ctx.Err(); err != nil {
 		return f.failed("sweep", prefix, err)
 	}
+	storage.Advance(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.drop(clean(prefix), func(a *attempt) bool { return a.owner == owner })

@@ -71,6 +71,7 @@ func (f *FS) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, er
 				yield(storage.Info{}, f.failed("list", prefix, err))
 				return
 			}
+			storage.Advance(ctx)
 			if info, ok := f.info(name); ok && !yield(info, nil) {
 				return
 			}

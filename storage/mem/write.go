@@ -87,6 +87,7 @@ func (f *FS) Publish(ctx context.Context, s storage.Sealed) error {
 	if err := ctx.Err(); err != nil {
 		return f.failed("publish", s.Name, err)
 	}
+	storage.Advance(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a, ok := f.attempts[s.Token]

@@ -70,6 +70,7 @@ func (f *FS) tryFor(ctx context.Context, idle time.Duration, op, name string, do
 	began, pause := time.Now(), f.set.pause
 	for n := 1; ; n++ {
 		err := f.once(ctx, idle, n, do)
+		storage.Advance(ctx)
 		if err == nil {
 			f.reached.Do(func() { close(f.alive) })
 			return nil
@@ -109,7 +110,7 @@ func (f *FS) once(ctx context.Context, idle time.Duration, n int, do func(c call
 	defer cancel(nil)
 	watch := time.AfterFunc(idle, func() { cancel(errStalled) })
 	defer watch.Stop()
-	err := do(call{ctx: ctx, n: n, moved: func() { watch.Reset(idle) }})
+	err := do(call{ctx: ctx, n: n, moved: func() { watch.Reset(idle); storage.Advance(ctx) }})
 	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
 		return fmt.Errorf("%w for %v", errStalled, idle)
 	}

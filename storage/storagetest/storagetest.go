@@ -60,6 +60,7 @@ func Checks() []Check {
 		{"create if absent, raced", createRaced},
 		{"sweep", sweep},
 		{"sweep is its owner's", sweepOwners},
+		{"advances", advances},
 		{"odd names", oddNames},
 		{"cancelled", cancelled},
 	}

@@ -598,6 +598,16 @@ func TestTeeth(t *testing.T) {
 		{"seal is deaf", "cancelled", func() storage.Filesystem {
 			return creates(object{seal: func(o storage.Object, ctx context.Context) (storage.Sealed, error) { return o.Seal(now(ctx)) }})
 		}},
+		{"publish is silent", "advances", func() storage.Filesystem {
+			return &liar{FS: mem.New(), publish: func(fs *mem.FS, ctx context.Context, s storage.Sealed) error {
+				return fs.Publish(storage.WithAdvance(ctx, func() {}), s)
+			}}
+		}},
+		{"sweep is silent", "advances", func() storage.Filesystem {
+			return &liar{FS: mem.New(), sweepFor: func(fs *mem.FS, ctx context.Context, prefix, owner string) error {
+				return fs.Sweep(storage.WithAdvance(ctx, func() {}), prefix, owner)
+			}}
+		}},
 		{"a fault that is simply returned", "write and read", func() storage.Filesystem {
 			return faulty.Wrap(mem.New(), faulty.At(faulty.Seal, "", 1, errors.New("injected")))
 		}},

@@ -39,6 +39,7 @@ type attempt struct {
 	in      atomic.Pointer[inputs]              // of a stage
 
 	rowsIn, bytesIn, rowsOut, bytesOut, spilled atomic.Int64
+	steps                                       atomic.Int64 // of a control task
 	movedAt                                     atomic.Int64 // since started, nanoseconds
 }
 
@@ -232,6 +233,7 @@ func (a *attempt) drive(env *dataflow.Env, in dataflow.Stream, out *output) erro
 // control runs one of the tasks that a job needs beside its stages.
 func (a *attempt) control(env *dataflow.Env) (*pb.TaskResult, error) {
 	h := a.host
+	ctx := dataflow.WithAdvance(env.Context, func() { a.steps.Add(1); a.moved(0) })
 	target := int(a.spec.Target)
 	result := &pb.TaskResult{Id: a.spec.Id, Kind: a.spec.Kind}
 	targets := len(h.program.Plan.Sinks)
@@ -242,7 +244,7 @@ func (a *attempt) control(env *dataflow.Env) (*pb.TaskResult, error) {
 		return nil, &dataflow.Error{Op: "task", Kind: dataflow.Fatal, Err: fmt.Errorf("%s of %d, the plan has %d", a.spec.Kind, target, targets)}
 	}
 	if a.spec.Kind == pb.TaskKind_TASK_KIND_SPLITS {
-		splits, err := h.program.Source(target).Splits(env.Context, dataflow.SplitHint{Slots: int(a.spec.Slots)})
+		splits, err := h.program.Source(target).Splits(ctx, dataflow.SplitHint{Slots: int(a.spec.Slots)})
 		if err != nil {
 			return nil, err
 		}
@@ -256,7 +258,7 @@ func (a *attempt) control(env *dataflow.Env) (*pb.TaskResult, error) {
 	var err error
 	switch a.spec.Kind {
 	case pb.TaskKind_TASK_KIND_PREPARE:
-		result.Prepared, err = sink.Prepare(env.Context, c)
+		result.Prepared, err = sink.Prepare(ctx, c)
 	case pb.TaskKind_TASK_KIND_PUBLISH:
 		var won []dataflow.Receipt
 		for _, raw := range a.spec.Receipts {
@@ -266,9 +268,9 @@ func (a *attempt) control(env *dataflow.Env) (*pb.TaskResult, error) {
 			}
 			won = append(won, r)
 		}
-		err = sink.Publish(env.Context, c, won)
+		err = sink.Publish(ctx, c, won)
 	case pb.TaskKind_TASK_KIND_CLEAN:
-		err = sink.Clean(env.Context, c)
+		err = sink.Clean(ctx, c)
 	default:
 		err = &dataflow.Error{Op: "task", Kind: dataflow.Fatal, Err: fmt.Errorf("a control task of kind %s", a.spec.Kind)}
 	}

@@ -109,6 +109,7 @@ func (a *attempt) progress() *pb.TaskProgress {
 		BytesOut: a.bytesOut.Load(), BytesSpilled: a.spilled.Load(),
 		IdleNanos: int64(time.Since(a.started)) - a.movedAt.Load(), ElapsedNanos: int64(time.Since(a.started)),
 	}
+	p.Steps = a.steps.Load()
 	if in := a.in.Load(); in != nil {
 		p.BytesIn += in.local.Load() + in.remote.Load()
 		p.FetchWaitNanos = in.wait.Load()

@@ -166,7 +166,17 @@ func (stubSink) Publish(_ context.Context, c dataflow.Commit, won []dataflow.Rec
 	return stubOf().note("publish")
 }
 
-func (stubSink) Clean(context.Context, dataflow.Commit) error { return stubOf().note("clean") }
+func (stubSink) Clean(ctx context.Context, _ dataflow.Commit) error {
+	s := stubOf()
+	if s.say == "wait clean" {
+		for range 3 {
+			dataflow.Advance(ctx)
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.note("clean")
+}
 
 type stubWriter struct{ s *stub }
 
@@ -443,6 +453,24 @@ func TestCancelAborts(t *testing.T) {
 	}
 	if r.stub.count("abort") != 1 || r.stub.count("abort with a dead context") > 0 {
 		t.Errorf("it does: %v", r.stub.done)
+	}
+	r.clean()
+}
+
+// A control task tells what it has done so far, and can be cancelled.
+func TestControlTasksAdvance(t *testing.T) {
+	r := newRig(t, "wait clean", copyJob, copyJob)
+	r.ready()
+	spec := r.spec(pb.TaskKind_TASK_KIND_CLEAN)
+	r.send(&pb.ToHost{Body: &pb.ToHost_Run{Run: spec}})
+	for p := range r.beats { // one may have been on its way
+		if len(p.Tasks) == 1 && p.Tasks[0].Steps == 3 {
+			break
+		}
+	}
+	r.send(&pb.ToHost{Body: &pb.ToHost_Cancel{Cancel: &pb.CancelTask{Id: spec.Id, Why: "it hangs"}}})
+	if f := r.next().GetFailure(); f == nil || dataflow.Kind(f.ErrorKind) != dataflow.Canceled || !strings.Contains(f.Message, "it hangs") {
+		t.Errorf("failure: %v", f)
 	}
 	r.clean()
 }
