@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/divisi-data/divisi/benchmarks/durability"
 	"github.com/divisi-data/divisi/benchmarks/harness"
 	"github.com/divisi-data/divisi/benchmarks/scheduling"
 	"github.com/divisi-data/divisi/benchmarks/wordcount"
@@ -33,6 +34,9 @@ var benchmarks = []struct {
 }{
 	{"wordcount", func(ctx context.Context, o options) (harness.Result, error) {
 		return wordcount.Run(ctx, wordcount.Options{Work: o.work, Bytes: o.bytes, Vocabulary: 1_000_000, Runs: o.runs, Log: o.log})
+	}},
+	{"durability", func(ctx context.Context, o options) (harness.Result, error) {
+		return durability.Run(ctx, durability.Options{Work: o.work, Bytes: o.bytes / 4, Tasks: 500, Runs: o.runs, Log: o.log})
 	}},
 	{"scheduling", func(ctx context.Context, o options) (harness.Result, error) {
 		return scheduling.Run(ctx, scheduling.Options{Work: o.work, Tasks: 100_000, Workers: 200, Slots: 8, Runs: o.runs, Profiles: o.prof, Log: o.log})

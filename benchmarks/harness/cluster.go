@@ -18,8 +18,18 @@ type Binaries struct{ Dir string }
 
 // Build builds a package of this module and returns the program's path.
 func (b Binaries) Build(ctx context.Context, pkg string) (string, error) {
-	out := filepath.Join(b.Dir, filepath.Base(pkg))
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", out, pkg)
+	return b.build(ctx, pkg, filepath.Base(pkg), "")
+}
+
+// BuildWithout builds a package so that what makes its results durable and checked can
+// be left out, see internal/bare.
+func (b Binaries) BuildWithout(ctx context.Context, pkg string) (string, error) {
+	return b.build(ctx, pkg, filepath.Base(pkg)+"-bench", "divisibench")
+}
+
+func (b Binaries) build(ctx context.Context, pkg, name, tags string) (string, error) {
+	out := filepath.Join(b.Dir, name)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", tags, "-o", out, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build %s: %w: %s", pkg, err, text)

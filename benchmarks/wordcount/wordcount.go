@@ -26,7 +26,7 @@ type Options struct {
 // Run runs it.
 func Run(ctx context.Context, o Options) (harness.Result, error) {
 	res := harness.Result{Name: "wordcount", Machine: harness.ThisMachine()}
-	in, err := text(o)
+	in, err := Text(o)
 	if err != nil {
 		return res, err
 	}
@@ -96,8 +96,9 @@ func Run(ctx context.Context, o Options) (harness.Result, error) {
 
 const mawk = `{ for (i = 1; i <= NF; i++) n[$i]++ } END { for (w in n) printf "%s\t%d\n", w, n[w] }`
 
-// text writes the input once and keeps it.
-func text(o Options) (string, error) {
+// Text writes the input once and keeps it: its name. Of the options it needs Work, Bytes,
+// Vocabulary and Log.
+func Text(o Options) (string, error) {
 	name := filepath.Join(o.Work, fmt.Sprintf("zipf-%d-%d.txt", o.Bytes, o.Vocabulary))
 	if _, err := os.Stat(name); err == nil {
 		return name, nil
