@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,7 +66,7 @@ func table(row Row) string {
 	}
 	for _, c := range row.Contenders {
 		for _, name := range slices.Sorted(maps.Keys(c.Figures)) {
-			fmt.Fprintf(&b, "\n* %s: %s: %s", c.Name, name, strconv.FormatFloat(c.Figures[name], 'f', -1, 64))
+			fmt.Fprintf(&b, "\n* %s: %s: %s", c.Name, name, strconv.FormatFloat(math.Round(c.Figures[name]*100)/100, 'f', -1, 64))
 		}
 		if len(c.Figures) > 0 {
 			b.WriteString("\n")
