@@ -114,6 +114,8 @@ func (f *fixture) cuts(t *testing.T) {
 	step := int64(1) // every cut of a small file, some of a larger one
 	if n > 1000 {
 		step = n / 30
+	} else if testing.Short() {
+		step = max(1, n/60)
 	}
 	for at := int64(0); at <= n; at += step {
 		try(1, at)
@@ -138,7 +140,11 @@ func (f *fixture) shrinks(t *testing.T) {
 	}
 	schema := SchemaOf(t, r, f.data)
 	rnd := rand.New(rand.NewPCG(3, 4))
-	for n := range 40 {
+	times := 40
+	if testing.Short() {
+		times = 12
+	}
+	for n := range times {
 		env, done := Env(t)
 		env.BatchRows, env.BatchBytes = []int{1, 2, 1000}[n%3], []int{1, 33, 200}[rnd.IntN(3)]
 		var got []string
