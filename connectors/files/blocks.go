@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"sync"
@@ -20,7 +21,8 @@ type BlockOptions struct {
 	// Record is the size of a record in bytes; 0 means records are lines.
 	Record int64
 	// Cut returns how many bytes at the front of buf are whole records, for files
-	// that are read whole. Nil: up to the last line feed, or multiple of Record.
+	// whose ranges begin and end with records (see Aligner). Nil: up to the last line
+	// feed, or multiple of Record.
 	Cut func(buf []byte) int
 }
 
@@ -74,8 +76,9 @@ func NewBlocks(env *dataflow.Env, in *Input, opt BlockOptions) (*Blocks, error) 
 		}
 		return b, nil
 	}
-	if in.Codec != Plain || opt.Cut != nil {
+	if in.Codec != Plain {
 		start, b.pos, b.end = 0, 0, math.MaxInt64
+	} else if opt.Cut != nil { // the range is whole records
 	} else if opt.Record > 0 {
 		b.pos, b.end = roundUp(b.pos, opt.Record), roundUp(b.end, opt.Record)
 		start = b.pos
@@ -203,6 +206,9 @@ func (b *Blocks) next(ctx context.Context) (Block, error) {
 		whole := n
 		if last {
 			whole = cut
+			if err := b.aligned(buf.Bytes()[:cut]); err != nil {
+				return Block{}, err
+			}
 		}
 		if err := b.limit(buf.Bytes()[:whole], cut); err != nil {
 			return Block{}, err
@@ -258,6 +264,9 @@ func (b *Blocks) cut(buf []byte, eof bool) (n int, last bool) {
 		return n - n%int(b.opt.Record), false
 	}
 	if left := end - b.pos; int64(len(buf)) >= left {
+		if b.opt.Cut != nil {
+			return int(left), true
+		}
 		// Ours ends with the first line feed at or behind the range's last byte.
 		if i := bytes.IndexByte(buf[left-1:], '\n'); i >= 0 {
 			return int(left) + i, true
@@ -273,6 +282,15 @@ func (b *Blocks) cut(buf []byte, eof bool) (n int, last bool) {
 		return 0, false // the last line is not whole yet; it comes with those before it
 	}
 	return bytes.LastIndexByte(buf, '\n') + 1, false
+}
+
+// aligned checks that a range which should end with a record does.
+func (b *Blocks) aligned(buf []byte) error {
+	if b.opt.Cut == nil || b.in.Codec != Plain || b.in.End() == b.in.Size || b.opt.Cut(buf) == len(buf) {
+		return nil
+	}
+	return &dataflow.Error{Op: b.opt.Op, Path: b.in.Place(b.in.End()), Kind: dataflow.User,
+		Err: fmt.Errorf("%w: no record ends here any more", ErrInputChanged), Try: "run the job again when nobody writes to its input"}
 }
 
 // limit refuses a line longer than MaxRecordBytes, wherever the cuts lie.
@@ -352,11 +370,6 @@ func (b *Blocks) Progress() dataflow.Progress {
 		if b.stored != nil && b.in.Length > 0 {
 			p.Fraction = min(1, float64(b.stored.read.Load())/float64(b.in.Length))
 		}
-	case b.end == math.MaxInt64:
-		p.Fraction = 0
-		if b.in.Size > 0 {
-			p.Fraction = min(1, float64(b.pos)/float64(b.in.Size))
-		}
 	case b.end > b.in.Offset:
 		p.Fraction = min(1, float64(p.Bytes)/float64(b.end-b.in.Offset))
 	}
@@ -368,7 +381,7 @@ func (b *Blocks) Shrink(keep float64) (int64, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	left := b.end - b.claimed
-	if b.in.Codec != Plain || b.end == math.MaxInt64 || left < shrinkMin*int64(b.chunk) {
+	if b.in.Codec != Plain || b.opt.Cut != nil || left < shrinkMin*int64(b.chunk) {
 		return 0, false
 	}
 	end := max(b.claimed+int64(float64(left)*min(1, max(0, keep))), b.in.Offset+1)

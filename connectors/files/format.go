@@ -59,6 +59,17 @@ type LineReader interface {
 	ByLine() bool
 }
 
+// An Aligner is a Reader that cannot tell from inside of a file where records begin,
+// but finds it out while splits are made. Where Aligns says so, plain files are cut,
+// and Open is given ranges that begin and end where Align said.
+type Aligner interface {
+	Aligns() bool
+	// Align finds for each offset, of which none is 0 and which ascend, where the first
+	// record begins at it or behind it: the file's size if none does. in is the whole
+	// file and stays the caller's.
+	Align(ctx context.Context, in *Input, at []int64) ([]int64, error)
+}
+
 // A Shrinker is a stream over a range that can give away its end.
 type Shrinker interface {
 	// Shrink keeps about the given share (0..1) of what is not begun: the range

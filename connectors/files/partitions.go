@@ -68,6 +68,17 @@ func (p partitioned) ByLine() bool {
 	return ok && l.ByLine()
 }
 
+// Aligns implements Aligner.
+func (p partitioned) Aligns() bool {
+	a, ok := p.Reader.(Aligner)
+	return ok && a.Aligns()
+}
+
+// Align implements Aligner.
+func (p partitioned) Align(ctx context.Context, in *Input, at []int64) ([]int64, error) {
+	return p.Reader.(Aligner).Align(ctx, in, at)
+}
+
 // without is what the files hold.
 func (p partitioned) without(s *arrow.Schema) *arrow.Schema {
 	return arrow.NewSchema(slices.DeleteFunc(slices.Clone(s.Fields()), func(f arrow.Field) bool { return p.has(f.Name) }), nil)

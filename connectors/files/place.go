@@ -81,6 +81,9 @@ func (p placed) cut(size int64) []placed {
 // long enough the last bytes may be read.
 func cuttable(ctx context.Context, f foundFile, r Reader, size int64) (bool, error) {
 	c := CodecOf(f.name)
+	if c == Plain && aligns(r) {
+		return true, nil
+	}
 	if c == Plain || !r.Splittable() {
 		return r.Splittable(), nil
 	}
@@ -97,6 +100,41 @@ func cuttable(ctx context.Context, f foundFile, r Reader, size int64) (bool, err
 		err = storageError("files.Splits", f.uri, err)
 	}
 	return ok, err
+}
+
+func aligns(r Reader) bool {
+	a, ok := r.(Aligner)
+	return ok && a.Aligns()
+}
+
+// align moves the ends of a file's ranges to where records begin, for a format that has
+// to look for that. A range in which none begins is left out.
+func (s *source) align(ctx context.Context, f foundFile, ranges []placed) ([]placed, error) {
+	if len(ranges) == 1 || !aligns(s.reader) {
+		return ranges, nil
+	}
+	in, err := s.openPiece(ctx, piece{URI: f.uri, Bytes: f.size, Size: f.size}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	at := make([]int64, len(ranges))
+	for i, p := range ranges {
+		at[i] = p.Offset
+	}
+	begins, err := s.reader.(Aligner).Align(ctx, in, at[1:])
+	if err != nil {
+		return nil, err
+	}
+	begins = append(append([]int64{0}, begins...), f.size)
+	var all []placed
+	for i, p := range ranges {
+		p.Offset, p.Bytes = begins[i], begins[i+1]-begins[i]
+		if p.Bytes > 0 {
+			all = append(all, p)
+		}
+	}
+	return all, nil
 }
 
 func onHosts(bytes int64, b storage.Block) lie {

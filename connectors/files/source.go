@@ -123,7 +123,7 @@ func (s *source) Splits(ctx context.Context, hint dataflow.SplitHint) ([]dataflo
 		// A type that has no name in the list of columns is found again in each file.
 		schema, _ = EncodeSchema(inferred)
 	}
-	return cut(ctx, found, s.reader, schema, hint)
+	return s.cut(ctx, found, schema, hint)
 }
 
 func anyBytes(found []foundFile) bool {

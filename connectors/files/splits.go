@@ -48,7 +48,7 @@ func openCost(uri string) int64 {
 // cut makes splits: large files in ranges, small ones packed in order of name. Where the
 // storage says where bytes lie, a range is of one block and what is packed together lies
 // on one host, so that a task there reads nothing over the network.
-func cut(ctx context.Context, found []foundFile, r Reader, schema json.RawMessage, hint dataflow.SplitHint) ([]dataflow.Split, error) {
+func (s *source) cut(ctx context.Context, found []foundFile, schema json.RawMessage, hint dataflow.SplitHint) ([]dataflow.Split, error) {
 	size := target(found, hint)
 	var full []*pack
 	open := map[string]*pack{} // by host, "": not known where
@@ -57,7 +57,10 @@ func cut(ctx context.Context, found []foundFile, r Reader, schema json.RawMessag
 		if f.size == 0 {
 			continue
 		}
-		ranges, err := place(ctx, f, r, size)
+		ranges, err := place(ctx, f, s.reader, size)
+		if err == nil {
+			ranges, err = s.align(ctx, f, ranges)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -30,20 +30,25 @@ type options struct {
 	// Null is what stands, unquoted, for null; nothing by default. The empty string
 	// is written quoted.
 	Null string `json:"null"`
-	// Multiline says that quoted fields may hold line ends; true by default. Files
-	// are then read whole; false lets them be cut into splits.
+	// Multiline says that quoted fields may hold line ends; true by default. Where they
+	// never do, false saves the look at the quotes of a file that is cut into splits, and
+	// lets compressed files be cut.
 	Multiline *bool `json:"multiline"`
+	// Split lets large files be cut into splits; true by default. Cuts are right for any
+	// data: what decides about them is read before the job's tasks begin, a little of a
+	// file whose fields are quoted, all of one that has no quotes.
+	Split *bool `json:"split"`
 }
 
 type dialect struct {
-	header, multiline bool
-	delimiter         byte
-	null              string
+	header, multiline, cuts bool
+	delimiter               byte
+	null                    string
 }
 
 func parseOptions(raw json.RawMessage) (dialect, error) {
 	var o options
-	d := dialect{header: true, multiline: true, delimiter: ','}
+	d := dialect{header: true, multiline: true, cuts: true, delimiter: ','}
 	if err := files.DecodeOptions("csv", raw, &o); err != nil {
 		return d, err
 	}
@@ -55,6 +60,9 @@ func parseOptions(raw json.RawMessage) (dialect, error) {
 	}
 	if o.Multiline != nil {
 		d.multiline = *o.Multiline
+	}
+	if o.Split != nil {
+		d.cuts = *o.Split
 	}
 	if o.Delimiter != nil {
 		if len(*o.Delimiter) != 1 || bytes.ContainsAny([]byte(*o.Delimiter), "\"\r\n") {
@@ -87,10 +95,13 @@ type reader struct {
 	columns []string
 }
 
-func (r reader) Splittable() bool { return !r.multiline }
+func (r reader) Splittable() bool { return r.cuts && !r.multiline }
 
 // ByLine implements files.LineReader.
 func (r reader) ByLine() bool { return !r.multiline }
+
+// Aligns implements files.Aligner.
+func (r reader) Aligns() bool { return r.cuts && r.multiline }
 
 // Schema implements files.Reader.
 func (r reader) Schema(_ context.Context, sample func() (*files.Input, error)) (*arrow.Schema, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +81,22 @@ func InputOf(data []byte, off, end int64) *files.Input {
 type file struct{ *bytes.Reader }
 
 func (file) Close() error { return nil }
+
+// Align is where the first records behind some ascending offsets begin.
+func Align(t testing.TB, a files.Aligner, data []byte, at []int64) []int64 {
+	t.Helper()
+	at = slices.Compact(slices.DeleteFunc(slices.Clone(at), func(n int64) bool { return n == 0 }))
+	got, err := a.Align(t.Context(), InputOf(data, 0, int64(len(data))), slices.Clone(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range got {
+		if len(got) != len(at) || n < at[i] || n > int64(len(data)) || i > 0 && n < got[i-1] {
+			t.Fatalf("the first records behind %v of %d bytes begin at %v", at, len(data), got)
+		}
+	}
+	return got
+}
 
 // ReadRange reads a range of a file's bytes to its end, as Strings prints rows.
 func ReadRange(env *dataflow.Env, r files.Reader, schema *arrow.Schema, data []byte, off, end int64) ([]string, error) {
