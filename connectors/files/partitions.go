@@ -9,6 +9,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/expr"
@@ -26,6 +27,8 @@ type partitioned struct {
 	columns []string      // projection
 	// lead is read for the number of its rows where only columns of folders are wanted.
 	lead *arrow.Schema
+	// folders is what of the predicate is about the folders.
+	folders expr.Expr
 }
 
 // newPartitioned makes the reader of a format's files for all but the names.
@@ -35,7 +38,7 @@ func newPartitioned(f Format, o ReadOptions, names []string) (Reader, error) {
 	}
 	p := partitioned{names: names, given: o.Schema, columns: o.Columns}
 	inner := o
-	inner.Predicate = expr.Expr{} // it may be about the folders, and no format has to heed it
+	p.folders, inner.Predicate = p.divide(o.Predicate)
 	inner.Columns = slices.DeleteFunc(slices.Clone(o.Columns), p.has)
 	if o.Schema != nil {
 		if _, err := Project("files.Source", o.Schema, o.Columns); err != nil {
@@ -95,10 +98,7 @@ func (p partitioned) Schema(ctx context.Context, sample func() (*Input, error)) 
 		return nil, err
 	}
 	fields := p.without(own).Fields()
-	for _, n := range p.names {
-		fields = append(fields, arrow.Field{Name: n, Type: arrow.BinaryTypes.String, Nullable: true})
-	}
-	return Project("files.Source", arrow.NewSchema(fields, nil), p.columns)
+	return Project("files.Source", arrow.NewSchema(append(fields, p.folderFields()...), nil), p.columns)
 }
 
 // Open implements Reader.
@@ -109,7 +109,7 @@ func (p partitioned) Open(env *dataflow.Env, in *Input, schema *arrow.Schema) (d
 			continue
 		}
 		var err error
-		if s.values[i], err = constant(env, in.Path, f); err != nil {
+		if s.values[i], err = constant(env.Alloc, max(1, env.BatchRows), in.Path, f); err != nil {
 			s.release()
 			in.Close()
 			return nil, err
@@ -127,23 +127,22 @@ func (p partitioned) Open(env *dataflow.Env, in *Input, schema *arrow.Schema) (d
 	return s, nil
 }
 
-// constant is a folder's value as often as a batch may have rows.
-func constant(env *dataflow.Env, path string, f arrow.Field) (arrow.Array, error) {
+// constant is the value that a path's folders have for a column, so many times.
+func constant(alloc memory.Allocator, rows int, path string, f arrow.Field) (arrow.Array, error) {
 	fail := func(err error, try string) (arrow.Array, error) {
 		return nil, &dataflow.Error{Op: "files.Open", Path: path, Kind: dataflow.User, Err: err, Try: try}
 	}
-	value, ok := folderValue(path, f.Name)
+	value, null, ok := folderValue(path, f.Name)
 	if !ok {
 		return fail(fmt.Errorf("it lies in no folder %s=...", f.Name), "")
 	}
-	rows := max(1, env.BatchRows)
-	if value == hiveNull {
+	if null {
 		if !f.Nullable {
 			return fail(fmt.Errorf("its folder says that %s is null, and the schema says that it never is", f.Name), "")
 		}
-		return array.MakeArrayOfNull(env.Alloc, f.Type, rows), nil
+		return array.MakeArrayOfNull(alloc, f.Type, rows), nil
 	}
-	b := array.NewBuilder(env.Alloc, f.Type)
+	b := array.NewBuilder(alloc, f.Type)
 	defer b.Release()
 	for range rows {
 		if err := b.AppendValueFromString(value); err != nil {
@@ -153,8 +152,9 @@ func constant(env *dataflow.Env, path string, f arrow.Field) (arrow.Array, error
 	return b.NewArray(), nil
 }
 
-// folderValue is the value of the innermost folder name=value of a path.
-func folderValue(path, name string) (string, bool) {
+// folderValue is the value of the innermost folder name=value of a path. Hive's name
+// for null is what it is only as it stands: escaped, it is a text.
+func folderValue(path, name string) (value string, null, ok bool) {
 	folders := strings.Split(path, "/")
 	for _, f := range slices.Backward(folders[:len(folders)-1]) {
 		k, v, ok := strings.Cut(f, "=")
@@ -164,12 +164,15 @@ func folderValue(path, name string) (string, bool) {
 		if key, err := url.PathUnescape(k); err != nil || key != name {
 			continue
 		}
+		if v == hiveNull {
+			return "", true, true
+		}
 		if plain, err := url.PathUnescape(v); err == nil {
 			v = plain // Hive escapes what file systems do not take
 		}
-		return v, true
+		return v, false, true
 	}
-	return "", false
+	return "", false, false
 }
 
 // partitionStream puts the folders' values beside the file's.

@@ -6,10 +6,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
 	"github.com/divisi-data/divisi/connectors/connectortest"
 	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/connectors/files/filestest"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/expr"
 	"github.com/divisi-data/divisi/storage/mem"
 )
 
@@ -63,6 +68,69 @@ func TestPartitionFolders(t *testing.T) {
 			t.Errorf("%+v: %v, want an error of kind user", a, err)
 		}
 	}
+}
+
+// What a predicate says of the folders decides which files are read at all; what it
+// says of the files' own columns goes to the format.
+func TestPartitionPruning(t *testing.T) {
+	fs := mem.New()
+	use(fs)
+	for _, day := range []string{"1", "2", "10", "__HIVE_DEFAULT_PARTITION__", "%5F_HIVE_DEFAULT_PARTITION__"} {
+		put(t, fs, "t/day="+day+"/a.jsonl", []byte("{\"x\":1}\n{\"x\":2}\n"))
+	}
+	put(t, fs, "bad/day=2/a.jsonl", []byte("{\"x\":1}\n"))
+	put(t, fs, "bad/day=soon/a.jsonl", []byte("{\"x\":1}\n"))
+	day, x := expr.Col("day"), expr.Col("x")
+	for _, c := range []struct {
+		path, dayType string
+		where         expr.Expr
+		want          string // days of the files that are read
+	}{
+		{"t", "string", expr.Expr{}, "%5F_HIVE_DEFAULT_PARTITION__ 1 10 2 __HIVE_DEFAULT_PARTITION__"},
+		{"t", "string", day.Eq("2"), "2"},
+		{"t", "string", day.Gt("1").And(x.Eq(1)), "%5F_HIVE_DEFAULT_PARTITION__ 10 2"},
+		{"t", "string", day.IsNull(), "__HIVE_DEFAULT_PARTITION__"},
+		{"t", "string", day.Eq("__HIVE_DEFAULT_PARTITION__"), "%5F_HIVE_DEFAULT_PARTITION__"},
+		{"t", "string", day.Eq("3"), ""},
+		{"t", "string", day.Eq("1").Or(x.Eq(2)), "%5F_HIVE_DEFAULT_PARTITION__ 1 10 2 __HIVE_DEFAULT_PARTITION__"},
+		{"t/day={1,2,10}", "int64", day.Ge(2), "10 2"},
+		{"t/day={1,2,10}", "int64", day.IntDiv(day.Sub(2)).Eq(1), "10 2"}, // fails where day is 2: the file is read
+		{"bad", "int64", day.Eq(1), "soon"},
+	} {
+		schema := json.RawMessage(`[{"name":"x","type":"int64"},{"name":"day","type":"` + c.dayType + `"}]`)
+		s := mustSource(t, files.SourceArgs{Paths: []string{"faulty:///" + c.path}, Format: "jsonl", Schema: schema, Partitions: []string{"day"}, Predicate: c.where})
+		var days []string
+		for _, split := range must(s.Splits(t.Context(), dataflow.SplitHint{MaxBytes: 1})) {
+			_, rest, _ := strings.Cut(split.ID, "day=")
+			d, _, _ := strings.Cut(rest, "/")
+			days = append(days, d)
+		}
+		if got := strings.Join(slices.Compact(days), " "); got != c.want {
+			t.Errorf("%s, %s: files of %s, want %s", c.path, c.where, got, c.want)
+		}
+	}
+	_, err := mustSource(t, files.SourceArgs{Paths: []string{"faulty:///t"}, Format: "jsonl", Partitions: []string{"day"}, Predicate: day.Add(1)}).Splits(t.Context(), dataflow.SplitHint{})
+	if dataflow.KindOf(err) != dataflow.User {
+		t.Errorf("a predicate that is none: %v", err)
+	}
+	// A row group in which x is never 7 is not read.
+	for _, k := range []string{"1", "2"} {
+		put(t, fs, "p/k="+k+"/a.parquet", filestest.Encode(t, "parquet", "", ints(t, 1, 2, 3)))
+	}
+	for where, rows := range map[expr.Expr]int{x.Eq(7): 0, x.Eq(2): 6, x.Eq(2).And(expr.Col("k").Eq("1")): 3, expr.Col("k").Ne("1").And(x.Gt(3)): 0} {
+		s := mustSource(t, files.SourceArgs{Paths: []string{"faulty:///p"}, Format: "parquet", Partitions: []string{"k"}, Predicate: where})
+		if got := connectortest.Read(t, s, dataflow.SplitHint{}); len(got) != rows {
+			t.Errorf("%s: %q, want %d rows", where, got, rows)
+		}
+	}
+}
+
+// ints is rows of a column x.
+func ints(t *testing.T, values ...int64) arrow.RecordBatch {
+	t.Helper()
+	b := array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema([]arrow.Field{{Name: "x", Type: arrow.PrimitiveTypes.Int64}}, nil))
+	b.Field(0).(*array.Int64Builder).AppendValues(values, nil)
+	return b.NewRecordBatch()
 }
 
 // Values of folders give their memory back, whatever the size of batches.

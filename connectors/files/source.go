@@ -123,6 +123,11 @@ func (s *source) Splits(ctx context.Context, hint dataflow.SplitHint) ([]dataflo
 		// A type that has no name in the list of columns is found again in each file.
 		schema, _ = EncodeSchema(inferred)
 	}
+	if p, ok := s.reader.(partitioned); ok {
+		if found, err = p.prune(found); err != nil {
+			return nil, err
+		}
+	}
 	return s.cut(ctx, found, schema, hint)
 }
 
