@@ -276,6 +276,66 @@ func TestSpill(t *testing.T) {
 	}
 }
 
+// A run whose file was cut is not read as a shorter one, wherever the cut lies.
+func TestSpillCutShort(t *testing.T) {
+	schema := blocktest.AllTypes()
+	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer mem.AssertSize(t, 0)
+	env := dataflow.NewEnv(t.Context())
+	env.Alloc, env.Temp = mem, dataflow.DirTemp(t.TempDir())
+	w, err := NewSpill(None).Create(env, "sort", schema)
+	must(t, err)
+	ends := map[int64]bool{0: true} // of frames
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 3 {
+		b := blocktest.Random(rng, mem, schema, 10, 0.1)
+		must(t, w.Write(b))
+		b.Release()
+		ends[w.(*spillWriter).out.Bytes()] = true
+	}
+	run, err := w.Finish()
+	must(t, err)
+	read := func() error {
+		s, err := run.Open()
+		must(t, err)
+		defer func() {
+			must(t, s.Close())
+			if _, err := s.Next(t.Context()); err == nil {
+				t.Error("a closed stream gives rows")
+			}
+		}()
+		for {
+			b, err := s.Next(t.Context())
+			if err == io.EOF {
+				if _, again := s.Next(t.Context()); again != io.EOF {
+					t.Errorf("after the end: %v", again)
+				}
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			b.Release()
+		}
+	}
+	must(t, read())
+	cuts := 0
+	for size := run.Bytes() - 1; size >= 0; size-- {
+		if !ends[size] && size%7 > 0 {
+			continue
+		}
+		must(t, os.Truncate(run.(*spillRun).file.Name(), size))
+		if err := read(); dataflow.KindOf(err) != dataflow.Corrupt || !strings.Contains(err.Error(), run.(*spillRun).file.Name()) {
+			t.Fatalf("cut to %d of %d bytes: %v, want an error of kind corrupt that names the file", size, run.Bytes(), err)
+		}
+		cuts++
+	}
+	if cuts < len(ends)-1 {
+		t.Errorf("%d cuts were tried", cuts)
+	}
+	must(t, run.Remove())
+}
+
 func TestSpillDiskFull(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
 	if err != nil {

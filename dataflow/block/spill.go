@@ -1,6 +1,7 @@
 package block
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -102,7 +103,38 @@ type spillRun struct {
 
 // Open implements dataflow.SpillRun. The stream does not outlive Remove.
 func (r *spillRun) Open() (dataflow.Stream, error) {
-	return NewReader(io.NewSectionReader(r.file, 0, r.bytes), r.file.Name(), 0, r.schema, r.alloc)
+	in, err := NewReader(io.NewSectionReader(r.file, 0, r.bytes), r.file.Name(), 0, r.schema, r.alloc)
+	if err != nil {
+		return nil, err
+	}
+	return &spillReader{Reader: in, run: r}, nil
+}
+
+// spillReader knows what was written: a file that was cut between two frames looks
+// whole to a Reader.
+type spillReader struct {
+	*Reader
+	run    *spillRun
+	rows   int64
+	closed bool
+}
+
+// Next implements dataflow.Stream.
+func (s *spillReader) Next(ctx context.Context) (dataflow.Batch, error) {
+	b, err := s.Reader.Next(ctx)
+	if err == nil {
+		s.rows += b.NumRows()
+	}
+	if err == io.EOF && !s.closed && (s.rows != s.run.rows || s.Offset() != s.run.bytes) {
+		return nil, s.at(corrupt("it ends after %d rows in %d bytes, written were %d in %d", s.rows, s.Offset(), s.run.rows, s.run.bytes))
+	}
+	return b, err
+}
+
+// Close implements dataflow.Stream.
+func (s *spillReader) Close() error {
+	s.closed = true
+	return s.Reader.Close()
 }
 
 // Rows implements dataflow.SpillRun.
