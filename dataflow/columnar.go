@@ -161,7 +161,11 @@ func FromTable[T any](t Table) Dataset[T] {
 
 // WriteTable sends a table's rows to a sink, as Write does.
 func WriteTable(t Table, s SinkSpec[Table]) {
-	n := &Node{Kind: SinkNode, Name: "WriteTable", In: []*Node{lowerTable(t)}}
+	in := lowerTable(t)
+	if a, ok := s.(arranger); ok {
+		in = a.arrange(t.j, in)
+	}
+	n := &Node{Kind: SinkNode, Name: "WriteTable", In: []*Node{in}}
 	n.Name, n.Ref = s.sink(t.j, nil)
 	t.j.add(n)
 }

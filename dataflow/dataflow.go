@@ -85,6 +85,11 @@ type Sink interface {
 	Clean(ctx context.Context, c Commit) error
 }
 
+// A Sizer is a Sink that wants files of a size: a task's rows should be enough for one.
+type Sizer interface {
+	TargetBytes() int64 // 0: any size
+}
+
 // Commit names the job an output belongs to and what Prepare said.
 type Commit struct {
 	Job      string

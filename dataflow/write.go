@@ -10,11 +10,20 @@ type SinkSpec[T any] interface {
 // Write sends d's rows to a sink. A job may write several datasets, and one
 // dataset several times. Nobody sees any of it before the job has succeeded.
 func Write[T any](d Dataset[T], s SinkSpec[T]) {
-	n := &Node{Kind: SinkNode, Name: "Write", In: []*Node{d.node}}
+	in := d.node
+	if a, ok := s.(arranger); ok && d.codec != nil {
+		in = a.arrange(d.j, in)
+	}
+	n := &Node{Kind: SinkNode, Name: "Write", In: []*Node{in}}
 	if d.codec != nil {
 		n.Name, n.Ref = s.sink(d.j, d.codec)
 	}
 	d.j.add(n)
+}
+
+// An arranger is a SinkSpec that wants the rows in some order or in some tasks.
+type arranger interface {
+	arrange(j *Job, in *Node) *Node
 }
 
 type customSink[T any] struct {
@@ -30,19 +39,23 @@ func (s customSink[T]) sink(*Job, *codec[T]) (string, Ref) {
 // become its arguments, as JSON.
 func CustomSink[T any](kind string, args any) SinkSpec[T] { return customSink[T]{kind, args} }
 
-// A FileSink writes a folder of files: part-00000 and so on, one per task, and
-// _SUCCESS last.
+// A FileSink writes a folder of files: part-00000 and so on, one per task unless
+// PartitionBy or TargetSize says otherwise, and _SUCCESS last.
 type FileSink[T any] struct {
-	path    string
-	format  string
-	options options
+	path        string
+	format      string
+	options     options
+	partitionBy []string
+	target      int64 // bytes, 0: any number
 }
 
 // fileSinkArgs are the arguments of the sink of kind "files".
 type fileSinkArgs struct {
-	Path    string  `json:"path"`
-	Format  string  `json:"format"`
-	Options options `json:"options,omitempty"`
+	Path        string   `json:"path"`
+	Format      string   `json:"format"`
+	Options     options  `json:"options,omitempty"`
+	PartitionBy []string `json:"partition_by,omitempty"`
+	TargetBytes int64    `json:"target_bytes,omitempty"`
 }
 
 // Text writes each string as a line.
@@ -121,6 +134,9 @@ func (s FileSink[T]) topicArgs(j *Job) topicSinkArgs {
 	default:
 		j.Errorf("Write %s: %s is a topic: it is written as Text, TSV or JSONLines", s.format, s.path)
 	}
+	if len(s.partitionBy) > 0 || s.target != 0 {
+		j.Errorf("Write kafka: a topic has neither folders nor files: PartitionBy and TargetSize mean nothing there")
+	}
 	return args
 }
 
@@ -131,5 +147,5 @@ func (s FileSink[T]) sink(j *Job, c *codec[T]) (string, Ref) {
 	if s.path == "" && !j.missing { // else it was said
 		j.Errorf("Write %s: no path is given", s.format)
 	}
-	return "Write " + s.format, Ref{Kind: "files", Args: encodeArgs(fileSinkArgs{s.path, s.format, s.options})}
+	return "Write " + s.format, Ref{Kind: "files", Args: encodeArgs(fileSinkArgs{s.path, s.format, s.options, s.partitionBy, s.target})}
 }

@@ -63,6 +63,14 @@ type SinkArgs struct {
 	// Options are the format's own, and "compression" for formats that do
 	// not compress by themselves: codec.Names has the names.
 	Options json.RawMessage `json:"options,omitempty"`
+	// PartitionBy are columns whose values name folders, column=value as Hive has them,
+	// in which the files are that hold the other columns. A task writes one file at a
+	// time, so rows of a folder had better come one after the other: a folder that is
+	// come back to gets another file.
+	PartitionBy []string `json:"partition_by,omitempty"`
+	// TargetBytes is about how long a file becomes before the next one is begun; 0: as
+	// long as a task's rows make it.
+	TargetBytes int64 `json:"target_bytes,omitempty"`
 }
 
 // DecodeOptions reads a format's options into v; a field that v lacks is an error

@@ -103,6 +103,11 @@ type Encoder interface {
 	Close() error
 }
 
+// Buffered is an Encoder that keeps much of what it was given back before it writes it.
+type Buffered interface {
+	Buffered() int64 // about how many bytes
+}
+
 var formats = struct {
 	sync.RWMutex
 	m map[string]Format

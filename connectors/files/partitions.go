@@ -103,13 +103,13 @@ func (p partitioned) Schema(ctx context.Context, sample func() (*Input, error)) 
 
 // Open implements Reader.
 func (p partitioned) Open(env *dataflow.Env, in *Input, schema *arrow.Schema) (dataflow.Stream, error) {
-	s := &partitionStream{schema: schema, values: make([]arrow.Array, schema.NumFields())}
+	s := &partitionStream{schema: schema, values: make([]arrow.Array, schema.NumFields()), alloc: env.Alloc, path: in.Path}
 	for i, f := range schema.Fields() {
 		if !p.has(f.Name) {
 			continue
 		}
 		var err error
-		if s.values[i], err = constant(env.Alloc, max(1, env.BatchRows), in.Path, f); err != nil {
+		if s.values[i], err = constant(env.Alloc, 1, in.Path, f); err != nil {
 			s.release()
 			in.Close()
 			return nil, err
@@ -137,9 +137,13 @@ func constant(alloc memory.Allocator, rows int, path string, f arrow.Field) (arr
 		return fail(fmt.Errorf("it lies in no folder %s=...", f.Name), "")
 	}
 	if null {
-		if !f.Nullable {
+		if !f.Nullable && f.Type.ID() == arrow.STRING { // Hive calls an empty text so too
+			null = false
+		} else if !f.Nullable {
 			return fail(fmt.Errorf("its folder says that %s is null, and the schema says that it never is", f.Name), "")
 		}
+	}
+	if null {
 		return array.MakeArrayOfNull(alloc, f.Type, rows), nil
 	}
 	b := array.NewBuilder(alloc, f.Type)
@@ -179,7 +183,9 @@ func folderValue(path, name string) (value string, null, ok bool) {
 type partitionStream struct {
 	dataflow.Stream
 	schema *arrow.Schema
-	values []arrow.Array // nil: a column of the file
+	values []arrow.Array // as long as the longest batch; nil: a column of the file
+	alloc  memory.Allocator
+	path   string
 }
 
 // Next implements dataflow.Stream.
@@ -193,6 +199,14 @@ func (s *partitionStream) Next(ctx context.Context) (dataflow.Batch, error) {
 	own := 0
 	for i, v := range s.values {
 		if v != nil {
+			if v.Len() < int(b.NumRows()) {
+				longer, err := constant(s.alloc, int(b.NumRows()), s.path, s.schema.Field(i))
+				if err != nil {
+					return nil, err
+				}
+				v.Release()
+				v, s.values[i] = longer, longer
+			}
 			cols[i] = array.NewSlice(v, 0, b.NumRows())
 			defer cols[i].Release()
 			continue

@@ -142,11 +142,13 @@ func (p *publisher) parts(won []dataflow.Receipt) ([]storage.Sealed, error) {
 		if pay.Sealed == nil {
 			continue
 		}
-		if other, twice := of[pay.Sealed.Name]; twice {
-			return nil, &dataflow.Error{Op: "files.Publish", Task: r.Task.String(), Path: pay.Sealed.Name, Kind: dataflow.Fatal, Err: fmt.Errorf("%s wrote the same part", other)}
+		for _, s := range append([]storage.Sealed{*pay.Sealed}, pay.More...) {
+			if other, twice := of[s.Name]; twice {
+				return nil, &dataflow.Error{Op: "files.Publish", Task: r.Task.String(), Path: s.Name, Kind: dataflow.Fatal, Err: fmt.Errorf("%s wrote the same part", other)}
+			}
+			of[s.Name] = r.Task
+			parts = append(parts, s)
 		}
-		of[pay.Sealed.Name] = r.Task
-		parts = append(parts, *pay.Sealed)
 	}
 	slices.SortFunc(parts, func(a, b storage.Sealed) int { return strings.Compare(a.Name, b.Name) })
 	return parts, nil

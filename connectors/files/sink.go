@@ -40,7 +40,13 @@ func NewSink(a SinkArgs) (dataflow.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{path: a.Path}
+	if err := checkPartitionBy(a.PartitionBy); err != nil {
+		return fail(err)
+	}
+	if a.TargetBytes < 0 {
+		return fail(fmt.Errorf("target_bytes is %d", a.TargetBytes))
+	}
+	s := &sink{path: a.Path, partitionBy: a.PartitionBy, target: a.TargetBytes}
 	own, codec, err := cutCompression(a.Options)
 	if err != nil {
 		return fail(err)
@@ -88,10 +94,15 @@ func cutCompression(options json.RawMessage) (json.RawMessage, Codec, error) {
 }
 
 type sink struct {
-	path   string
-	codec  Codec
-	writer Writer
+	path        string
+	codec       Codec
+	writer      Writer
+	partitionBy []string
+	target      int64 // bytes of a file; 0: any number
 }
+
+// TargetBytes implements dataflow.Sizer.
+func (s *sink) TargetBytes() int64 { return s.target }
 
 // prepared is what Prepare tells attempts and Publish.
 type prepared struct {
@@ -148,9 +159,6 @@ func (s *sink) Prepare(ctx context.Context, c dataflow.Commit) ([]byte, error) {
 	}
 	return json.Marshal(prep)
 }
-
-// partName is the name of a part in the output folder.
-func partName(n int, suffix string) string { return fmt.Sprintf("part-%05d%s", n, suffix) }
 
 // partNumber is n of part-n with any suffix.
 func partNumber(base string) (int, bool) {

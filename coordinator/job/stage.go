@@ -134,12 +134,13 @@ func (j *Job) planPartitions(s *plan.Stage) ([]Planned, string) {
 		}
 		return all, "one per partition"
 	}
-	return coalesce(sizes, j.slots)
+	return coalesce(sizes, j.slots, s.TargetBytes)
 }
 
 // coalesce makes ranges of neighbouring partitions of about equal size: of targetBytes,
-// or of less where that would leave slots idle that have something worth doing.
-func coalesce(sizes []int64, slots int) ([]Planned, string) {
+// or of less where that would leave slots idle that have something worth doing, but not
+// of less than least where there is so much.
+func coalesce(sizes []int64, slots int, least int64) ([]Planned, string) {
 	var total int64
 	for _, n := range sizes {
 		total += n
@@ -147,6 +148,9 @@ func coalesce(sizes []int64, slots int) ([]Planned, string) {
 	tasks := (total + targetBytes - 1) / targetBytes
 	tasks = max(tasks, min(total/smallBytes, int64(slots)), 1)
 	tasks = min(tasks, int64(len(sizes)))
+	if least > 0 {
+		tasks = min(tasks, max(total/least, 1))
+	}
 	share := float64(total) / float64(tasks)
 	var all []Planned
 	lo, sum := 0, int64(0)

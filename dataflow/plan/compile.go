@@ -112,8 +112,12 @@ func (c *compiler) sink(n *dataflow.Node) error {
 		return err
 	}
 	for i, b := range branches {
-		if _, err := c.stage(b, n, Output{Exchange: -1, Sink: id, PartBase: i * partsPerStage, Sample: -1}, nil); err != nil {
+		stage, err := c.stage(b, n, Output{Exchange: -1, Sink: id, PartBase: i * partsPerStage, Sample: -1}, nil)
+		if err != nil {
 			return err
+		}
+		if z, ok := s.(dataflow.Sizer); ok {
+			p.Stages[stage].TargetBytes = z.TargetBytes()
 		}
 	}
 	return nil

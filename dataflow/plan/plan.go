@@ -42,6 +42,9 @@ type Stage struct {
 	// MaxTasks limits a sampling stage to so many of its possible tasks, evenly
 	// chosen; 0 means all.
 	MaxTasks int `json:"max_tasks,omitempty"`
+	// TargetBytes is how much a task should read at least, where the number of tasks is
+	// not fixed: what it writes should be about so long. 0: any number.
+	TargetBytes int64 `json:"target_bytes,omitempty"`
 }
 
 // InputMode says how a stage's tasks share an input.

@@ -85,10 +85,15 @@ func (e *encoder) Write(b dataflow.Batch) error {
 	if e.err = e.w.WriteBuffered(b); e.err != nil {
 		return e.err
 	}
-	if e.w.RowGroupTotalBytesWritten()+e.w.RowGroupTotalCompressedBytes() >= e.opt.RowGroupBytes {
+	if e.Buffered() >= e.opt.RowGroupBytes {
 		e.err = e.w.NewBufferedRowGroupChecked()
 	}
 	return e.err
+}
+
+// Buffered implements files.Buffered: a row group is written when it is whole.
+func (e *encoder) Buffered() int64 {
+	return e.w.RowGroupTotalBytesWritten() + e.w.RowGroupTotalCompressedBytes()
 }
 
 func (e *encoder) Close() error { return e.w.Close() }
