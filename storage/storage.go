@@ -134,6 +134,15 @@ type Block struct {
 	Racks        []string // of those hosts, as the topology of the storage calls them
 }
 
+// Attempt describes what somebody began to write, or sealed, and did not publish.
+type Attempt struct {
+	Name  string // the final name
+	Owner string // who wrote it, see WithOwner
+	Size  int64  // as far as the driver can see; 0 where it cannot
+	// Changed is when the driver saw it change last; that may be when it was begun.
+	Changed time.Time
+}
+
 // Optional abilities. Helpers of the same name below ask for them and give the
 // answer for drivers that lack them.
 type (
@@ -160,6 +169,13 @@ type (
 	// WithOwner) is the given one, whoever made them. Idempotent.
 	Sweeper interface {
 		Sweep(ctx context.Context, prefix, owner string) error
+	}
+	// AttemptLister lists what is not published of names at or below a prefix, of
+	// all owners, in no order: what Sweep would remove of each. What ends meanwhile may
+	// be missing or not. An owner whose folder's name is shortened (see OwnerFolder) is
+	// left out. An error ends the sequence.
+	AttemptLister interface {
+		Attempts(ctx context.Context, prefix string) iter.Seq2[Attempt, error]
 	}
 	// FolderLister lists one level: the objects and the folders directly in a
 	// folder, in order of name (a folder's as if a slash ended it), what is

@@ -21,7 +21,7 @@ var commands = []func(*app) *cobra.Command{
 	demoCommand, upCommand, downCommand,
 	runCommand, submitCommand, streamingCommand, explainCommand,
 	lsCommand, showCommand, logsCommand, topCommand, cancelCommand, retryCommand, waitCommand, drainCommand,
-	initCommand, validateCommand, inspectCommand, faultproxyCommand, chaosCommand,
+	initCommand, validateCommand, gcCommand, inspectCommand, faultproxyCommand, chaosCommand,
 	coordinatorCommand, workerCommand, versionCommand,
 }
 

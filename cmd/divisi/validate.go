@@ -6,15 +6,13 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
-	"strconv"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/internal/console"
 	"github.com/divisi-data/divisi/storage"
 )
@@ -56,13 +54,13 @@ func validate(ctx context.Context, o validateOptions) error {
 	}
 	d := &validateDoc{Output: o.uri, Problems: []string{}}
 	bad := func(format string, a ...any) { d.Problems = append(d.Problems, fmt.Sprintf(format, a...)) }
-	success, seen := false, map[int]string{}
+	success, seen := false, map[string]string{}
 	for info, err := range fsys.List(ctx, name) {
 		if err != nil {
 			return err
 		}
 		base := strings.TrimPrefix(strings.TrimPrefix(info.Name, name), "/")
-		n, isPart := partNumber(base)
+		n, isPart := partOf(base)
 		switch {
 		case base == "_SUCCESS":
 			success = true
@@ -88,14 +86,12 @@ func validate(ctx context.Context, o validateOptions) error {
 	if !success {
 		bad("_SUCCESS is missing: the job has not ended well, or this is no output")
 	}
-	if storage.Scheme(o.uri) == "file" {
-		left, err := leftovers(filepath.FromSlash(name))
-		if err != nil {
-			return err
-		}
-		for _, l := range left {
-			bad("%s was left by a job", l)
-		}
+	left, err := files.FindLeftovers(ctx, o.uri)
+	if err != nil {
+		bad("%v", err)
+	}
+	for _, l := range left {
+		bad("%d unpublished files were left by a job, %q: divisi gc shows and removes them", l.Attempts, l.Job)
 	}
 	d.Whole = len(d.Problems) == 0
 	err = printOne(o.app, d, func(w io.Writer) {
@@ -109,12 +105,17 @@ func validate(ctx context.Context, o validateOptions) error {
 	return err
 }
 
-// partNumber is n of part-NNNNN[.suffix].
-func partNumber(base string) (int, bool) {
-	rest, ok := strings.CutPrefix(base, "part-")
-	digits, _, _ := strings.Cut(rest, ".")
-	n, err := strconv.Atoi(digits)
-	return n, ok && err == nil && len(digits) >= 5 && n >= 0 && !strings.Contains(rest, "/")
+// aPart is the name of a part in its output, in folders of values or not: the number,
+// and where a part has several files that of the file, come before the suffix.
+var aPart = regexp.MustCompile(`^((?:[^/=_.][^/=]*=[^/]*/)*part-[0-9]{5,}(?:-[0-9]{5,})?)(?:\.[^/]*)?$`)
+
+// partOf is a part's name without the suffix.
+func partOf(base string) (string, bool) {
+	m := aPart.FindStringSubmatch(base)
+	if m == nil {
+		return "", false
+	}
+	return m[1], true
 }
 
 // readWhole reads an object to its end, as any reader would.
@@ -125,26 +126,4 @@ func readWhole(ctx context.Context, fsys storage.Filesystem, name string) (int64
 	}
 	defer f.Close()
 	return io.Copy(crc32.NewIEEE(), io.NewSectionReader(f, 0, f.Size()))
-}
-
-// leftovers are the hidden folders of attempts in or beside a local folder, which
-// listings do not show.
-func leftovers(dir string) ([]string, error) {
-	var found []string
-	beside, err := filepath.Glob(filepath.Join(filepath.Dir(dir), ".divisi-*", filepath.Base(dir)))
-	if err != nil {
-		return nil, err
-	}
-	found = append(found, beside...)
-	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), ".divisi") {
-			found = append(found, name)
-			return fs.SkipDir
-		}
-		return err
-	})
-	return found, err
 }

@@ -3,7 +3,6 @@ package hdfs
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -35,40 +34,14 @@ import (
 // to and with the hidden one; so whoever makes one must be ready to find its
 // folder gone again, and starts over.
 const (
-	hidden  = ".divisi"
+	hidden  = storage.AttemptFolder
 	attempt = "attempt-"
 )
-
-// ownerFolder is the hidden folder's name for an owner.
-func ownerFolder(owner string) string {
-	if owner == "" {
-		return hidden
-	}
-	var b strings.Builder
-	for i := range len(owner) {
-		switch c := owner[i]; {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_', c == '.':
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "%%%02x", c)
-		}
-	}
-	name := b.String()
-	if len(name) > 200 { // a name has 255 bytes at most
-		sum := sha256.Sum256([]byte(owner))
-		name = name[:120] + "%" + hex.EncodeToString(sum[:])
-	}
-	return hidden + "-" + name
-}
-
-func isOwnerFolder(base string) bool {
-	return base == hidden || strings.HasPrefix(base, hidden+"-")
-}
 
 // reserved reports whether a name has an attempt folder among its parts.
 func reserved(name string) bool {
 	for part := range strings.SplitSeq(name, "/") {
-		if isOwnerFolder(part) {
+		if storage.IsOwnerFolder(part) {
 			return true
 		}
 	}
@@ -112,7 +85,7 @@ func parse(ctx context.Context, op string, s storage.Sealed) (place, error) {
 		if !ok {
 			return place{}, bad
 		}
-		if isOwnerFolder(part) {
+		if storage.IsOwnerFolder(part) {
 			if path.Join(anchor, path.Dir(below)) != name {
 				return place{}, bad
 			}

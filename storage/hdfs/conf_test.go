@@ -194,8 +194,8 @@ func TestSealedFromAnywhere(t *testing.T) {
 func TestOwnerFolder(t *testing.T) {
 	var all []string
 	for _, owner := range []string{"", "job", "job/1", "JOB", "%4a", "a%2f", "a/", strings.Repeat("x", 201), strings.Repeat("x", 202)} {
-		folder := ownerFolder(owner)
-		if strings.Contains(folder, "/") || len(folder) > 255 || !isOwnerFolder(folder) || slices.Contains(all, folder) {
+		folder := storage.OwnerFolder(owner)
+		if strings.Contains(folder, "/") || len(folder) > 255 || !storage.IsOwnerFolder(folder) || slices.Contains(all, folder) {
 			t.Errorf("owner %q has folder %q (others: %q)", owner, folder, all)
 		}
 		all = append(all, folder)

@@ -70,6 +70,7 @@ var (
 	_ storage.Stater             = (*FS)(nil)
 	_ storage.Discarder          = (*FS)(nil)
 	_ storage.Sweeper            = (*FS)(nil)
+	_ storage.AttemptLister      = (*FS)(nil)
 	_ storage.FolderLister       = (*FS)(nil)
 	_ storage.BlockLocator       = (*FS)(nil)
 )

@@ -59,5 +59,5 @@ func testSuite(t *testing.T, c *services.HDFSCluster) {
 	storagetest.Run(t, func(t *testing.T) (storage.Filesystem, string) {
 		return on(t, c), fmt.Sprintf("/suite/%d/deep/er", suites.Add(1))
 	}, storagetest.Has[storage.ConditionalCreator](), storagetest.Has[storage.Stater](), storagetest.Has[storage.Discarder](),
-		storagetest.Has[storage.Sweeper](), storagetest.Has[storage.FolderLister](), storagetest.Has[storage.BlockLocator]())
+		storagetest.Has[storage.Sweeper](), storagetest.Has[storage.AttemptLister](), storagetest.Has[storage.FolderLister](), storagetest.Has[storage.BlockLocator]())
 }

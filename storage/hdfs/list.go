@@ -121,7 +121,7 @@ func (fs *FS) entries(ctx context.Context, dir string) ([]*status, error) {
 			after = string(all[len(all)-1].GetPath())
 		}
 	}
-	all = slices.DeleteFunc(all, func(s *status) bool { return kind(s) == isDir && isOwnerFolder(string(s.GetPath())) })
+	all = slices.DeleteFunc(all, func(s *status) bool { return kind(s) == isDir && storage.IsOwnerFolder(string(s.GetPath())) })
 	slices.SortFunc(all, func(a, b *status) int { return cmp.Compare(key(a), key(b)) })
 	return all, nil
 }

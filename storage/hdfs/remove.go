@@ -71,7 +71,7 @@ func ownerFolders(n namenode, dir string) ([]string, error) {
 			if !strings.HasPrefix(after, hidden) && after > hidden {
 				return all, nil
 			}
-			if kind(s) == isDir && isOwnerFolder(after) {
+			if kind(s) == isDir && storage.IsOwnerFolder(after) {
 				all = append(all, after)
 			}
 		}
@@ -102,7 +102,7 @@ func (fs *FS) Sweep(ctx context.Context, prefix, owner string) error {
 	if err != nil {
 		return err
 	}
-	folder := ownerFolder(owner)
+	folder := storage.OwnerFolder(owner)
 	for anchor := path.Dir(prefix); prefix != "/"; anchor = path.Dir(anchor) {
 		err := fs.do(ctx, func(c *connection) error { return removeAttempts(c, anchor, folder, prefix) })
 		if err != nil && !errors.Is(err, storage.ErrPermission) {

@@ -56,7 +56,7 @@ func (fs *FS) newObject(ctx context.Context, name string) (*object, error) {
 	if name == "/" {
 		return nil, errors.New("the root of all files is a folder")
 	}
-	p, w, err := fs.begun(ctx, name, ownerFolder(storage.Owner(ctx)))
+	p, w, err := fs.begun(ctx, name, storage.OwnerFolder(storage.Owner(ctx)))
 	if err != nil {
 		return nil, err
 	}

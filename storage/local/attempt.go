@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -34,41 +33,14 @@ import (
 // leaves empty, up to and with the hidden one. Whoever makes one therefore must be
 // ready to find its new folder gone again, and starts over.
 const (
-	hidden  = ".divisi"
+	hidden  = storage.AttemptFolder
 	attempt = "attempt-"
 )
-
-// ownerFolder is the hidden folder's name for an owner. Capitals are escaped for
-// file systems that do not tell them from small letters.
-func ownerFolder(owner string) string {
-	if owner == "" {
-		return hidden
-	}
-	var b strings.Builder
-	for i := range len(owner) {
-		switch c := owner[i]; {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_', c == '.':
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "%%%02x", c)
-		}
-	}
-	name := b.String()
-	if len(name) > 200 { // a file name has 255 bytes at most
-		sum := sha256.Sum256([]byte(owner))
-		name = name[:120] + "%" + hex.EncodeToString(sum[:])
-	}
-	return hidden + "-" + name
-}
-
-func isOwnerFolder(base string) bool {
-	return base == hidden || strings.HasPrefix(base, hidden+"-")
-}
 
 // reserved reports whether a name has an attempt folder among its parts.
 func reserved(name string) bool {
 	for part := range strings.SplitSeq(name, "/") {
-		if isOwnerFolder(part) {
+		if storage.IsOwnerFolder(part) {
 			return true
 		}
 	}
@@ -101,7 +73,7 @@ func parse(op string, s storage.Sealed) (place, error) {
 		if i < 0 {
 			return place{}, bad
 		}
-		if part := rest[:i]; isOwnerFolder(part) {
+		if part := rest[:i]; storage.IsOwnerFolder(part) {
 			if path.Join(anchor, path.Dir(rest[i+1:])) != name {
 				return place{}, bad
 			}

@@ -258,8 +258,8 @@ func TestOwnersHaveFoldersOfTheirOwn(t *testing.T) {
 	owners := []string{"", "a", "A", "a/b", "a%2fb", "..", "%", "ü", "\x00", strings.Repeat("x", 300), strings.Repeat("x", 301), strings.Repeat("/", 100)}
 	seen := map[string]string{}
 	for _, o := range owners {
-		f := ownerFolder(o)
-		if !isOwnerFolder(f) || len(f) > 255 || strings.ContainsAny(f, "/\x00") {
+		f := storage.OwnerFolder(o)
+		if !storage.IsOwnerFolder(f) || len(f) > 255 || strings.ContainsAny(f, "/\x00") {
 			t.Errorf("folder of %q is %q", o, f)
 		}
 		if other, twice := seen[strings.ToLower(f)]; twice {

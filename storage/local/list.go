@@ -106,7 +106,7 @@ func entries(ctx context.Context, dir string) iter.Seq2[entry, error] {
 			return
 		}
 		for _, d := range list {
-			if isOwnerFolder(d.Name()) {
+			if storage.IsOwnerFolder(d.Name()) {
 				continue
 			}
 			storage.Advance(ctx)

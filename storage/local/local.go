@@ -39,6 +39,7 @@ var (
 	_ storage.Stater             = FS{}
 	_ storage.Discarder          = FS{}
 	_ storage.Sweeper            = FS{}
+	_ storage.AttemptLister      = FS{}
 	_ storage.FolderLister       = FS{}
 )
 

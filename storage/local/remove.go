@@ -39,7 +39,7 @@ func (FS) Remove(ctx context.Context, name string) error {
 			return failed("remove", name, err)
 		}
 		for _, d := range list {
-			if isOwnerFolder(d.Name()) {
+			if storage.IsOwnerFolder(d.Name()) {
 				if err := removeAttempts(anchor, d.Name(), name); err != nil {
 					return failed("remove", name, err)
 				}
@@ -104,7 +104,7 @@ func (FS) Sweep(ctx context.Context, prefix, owner string) error {
 	if err != nil {
 		return err
 	}
-	folder := ownerFolder(owner)
+	folder := storage.OwnerFolder(owner)
 	for anchor := path.Dir(prefix); path.Dir(prefix) != prefix; anchor = path.Dir(anchor) {
 		if err := removeAttempts(anchor, folder, prefix); err != nil && !denied(err) {
 			return failed("sweep", prefix, err)
@@ -141,7 +141,7 @@ func sweepInside(ctx context.Context, root, folder string) error {
 				return err
 			}
 			return fs.SkipDir
-		case isOwnerFolder(d.Name()):
+		case storage.IsOwnerFolder(d.Name()):
 			return fs.SkipDir
 		}
 		return nil

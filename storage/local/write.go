@@ -44,7 +44,7 @@ func newObject(ctx context.Context, name, owner string, near bool) (*object, err
 	if reserved(name) {
 		return nil, errors.New("a part of the name is reserved for unpublished files: no folder may be called " + hidden + " or begin with " + hidden + "-")
 	}
-	p, f, err := begun(ctx, name, ownerFolder(owner), near)
+	p, f, err := begun(ctx, name, storage.OwnerFolder(owner), near)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 	"sort"
@@ -97,6 +98,7 @@ var (
 	_ storage.Stater             = (*FS)(nil)
 	_ storage.Discarder          = (*FS)(nil)
 	_ storage.Sweeper            = (*FS)(nil)
+	_ storage.AttemptLister      = (*FS)(nil)
 	_ storage.FolderLister       = (*FS)(nil)
 )
 
@@ -178,6 +180,29 @@ func (f *FS) drop(prefix string, which func(*attempt) bool) {
 func within(name, prefix string) bool {
 	rest, ok := strings.CutPrefix(name, prefix)
 	return ok && (rest == "" || prefix == "" || rest[0] == '/')
+}
+
+// Attempts implements storage.AttemptLister.
+func (f *FS) Attempts(ctx context.Context, prefix string) iter.Seq2[storage.Attempt, error] {
+	return func(yield func(storage.Attempt, error) bool) {
+		if err := ctx.Err(); err != nil {
+			yield(storage.Attempt{}, f.failed("list attempts", prefix, err))
+			return
+		}
+		var all []storage.Attempt
+		f.mu.RLock()
+		for _, a := range f.attempts {
+			if within(a.name, clean(prefix)) {
+				all = append(all, storage.Attempt{Name: a.name, Owner: a.owner, Size: int64(len(a.data)), Changed: a.changed})
+			}
+		}
+		f.mu.RUnlock()
+		for _, a := range all {
+			if !yield(a, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Sweep forgets an owner's attempts at or below prefix.

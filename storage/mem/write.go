@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/divisi-data/divisi/storage"
 )
@@ -20,6 +21,7 @@ type attempt struct {
 	fs          *FS
 	name, owner string
 	token       string
+	changed     time.Time
 	data        []byte
 	sealed      *storage.Sealed
 	ended       bool
@@ -37,7 +39,7 @@ func (f *FS) Create(ctx context.Context, name string) (storage.Object, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.last++
-	a := &attempt{fs: f, name: name, owner: storage.Owner(ctx), token: strconv.Itoa(f.last)}
+	a := &attempt{fs: f, name: name, owner: storage.Owner(ctx), token: strconv.Itoa(f.last), changed: time.Now()}
 	f.attempts[a.token] = a
 	return a, nil
 }
@@ -46,7 +48,9 @@ func (a *attempt) Write(p []byte) (int, error) {
 	if a.ended {
 		return 0, a.fs.failed("write", a.name, os.ErrClosed)
 	}
-	a.data = append(a.data, p...)
+	a.fs.mu.Lock() // for who lists attempts
+	defer a.fs.mu.Unlock()
+	a.data, a.changed = append(a.data, p...), time.Now()
 	return len(p), nil
 }
 

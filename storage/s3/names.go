@@ -2,16 +2,17 @@ package s3
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/divisi-data/divisi/storage"
 )
 
 const (
-	hidden  = ".divisi"
+	hidden  = storage.AttemptFolder
 	attempt = "attempt-"
 	keyMax  = 1024 // bytes of a key, S3's limit
 )
@@ -19,39 +20,13 @@ const (
 // clean is a key without slashes at its end.
 func clean(name string) string { return strings.TrimRight(name, "/") }
 
-// ownerFolder is the folder of an owner's marks.
-func ownerFolder(owner string) string {
-	if owner == "" {
-		return hidden
-	}
-	var b strings.Builder
-	for i := range len(owner) {
-		switch c := owner[i]; {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_', c == '.':
-			b.WriteByte(c)
-		default: // capitals too: some servers keep keys as files that do not tell them apart
-			fmt.Fprintf(&b, "%%%02x", c)
-		}
-	}
-	name := b.String()
-	if len(name) > 200 {
-		sum := sha256.Sum256([]byte(owner))
-		name = name[:120] + "%" + hex.EncodeToString(sum[:])
-	}
-	return hidden + "-" + name
-}
-
-func isOwnerFolder(part string) bool {
-	return part == hidden || strings.HasPrefix(part, hidden+"-")
-}
-
 // reserved reports whether a key is a mark's, or a folder of marks.
 func reserved(key string) bool {
 	if !strings.Contains(key, hidden) {
 		return false
 	}
 	for part := range strings.SplitSeq(key, "/") {
-		if isOwnerFolder(part) {
+		if storage.IsOwnerFolder(part) {
 			return true
 		}
 	}
@@ -95,7 +70,7 @@ func (f *FS) parseMark(key string) (folder, name, id string, ok bool) {
 	rest, ok := strings.CutPrefix(key, f.marks)
 	folder, rest, cut := strings.Cut(rest, "/")
 	i := strings.LastIndexByte(rest, '/')
-	if !ok || !cut || i <= 0 || !isOwnerFolder(folder) || !isID(rest[i+1:]) {
+	if !ok || !cut || i <= 0 || !storage.IsOwnerFolder(folder) || !isID(rest[i+1:]) {
 		return "", "", "", false
 	}
 	return folder, rest[:i], rest[i+1:], true

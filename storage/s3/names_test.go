@@ -96,8 +96,8 @@ func TestReservedNames(t *testing.T) {
 	}
 	folders := map[string]string{}
 	for _, owner := range []string{"", "job", "Job", "job/1", "job%2f1", "job 1", "..", strings.Repeat("j", 300), strings.Repeat("j", 301), "é"} {
-		folder := ownerFolder(owner)
-		if other, twice := folders[folder]; twice || !isOwnerFolder(folder) || strings.Contains(folder, "/") || len(folder) > 255 {
+		folder := storage.OwnerFolder(owner)
+		if other, twice := folders[folder]; twice || !storage.IsOwnerFolder(folder) || strings.Contains(folder, "/") || len(folder) > 255 {
 			t.Errorf("owner %q has the folder %q (that of %q)", owner, folder, other)
 		}
 		folders[folder] = owner

@@ -46,7 +46,7 @@ func (f *FS) parseToken(op string, s storage.Sealed) (name string, t token, err 
 	t = token{id: words[1], doubt: words[3] == "?"}
 	t.folder, errs[0] = url.QueryUnescape(words[0])
 	t.upload, errs[1] = url.QueryUnescape(words[2])
-	if errors.Join(errs[:]...) != nil || !isOwnerFolder(t.folder) || strings.Contains(t.folder, "/") || !isID(t.id) || t.upload == "" {
+	if errors.Join(errs[:]...) != nil || !storage.IsOwnerFolder(t.folder) || strings.Contains(t.folder, "/") || !isID(t.id) || t.upload == "" {
 		return "", t, bad
 	}
 	for i, w := range words[4:] {

@@ -118,7 +118,7 @@ func TestSuite(t *testing.T) {
 				return fs, fmt.Sprintf("%s-%d", c.prefix, n.Add(1))
 			},
 				storagetest.Has[storage.ConditionalCreator](), storagetest.Has[storage.Stater](), storagetest.Has[storage.Discarder](),
-				storagetest.Has[storage.Sweeper](), storagetest.Has[storage.FolderLister]())
+				storagetest.Has[storage.Sweeper](), storagetest.Has[storage.AttemptLister](), storagetest.Has[storage.FolderLister]())
 		}
 	})
 }

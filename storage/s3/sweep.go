@@ -15,7 +15,7 @@ const sweepers = 16 // requests at once while removing much
 
 // Sweep ends an owner's uploads for keys at or below prefix.
 func (f *FS) Sweep(ctx context.Context, prefix, owner string) error {
-	return f.sweepFolder(ctx, clean(prefix), ownerFolder(owner))
+	return f.sweepFolder(ctx, clean(prefix), storage.OwnerFolder(owner))
 }
 
 // sweepFolder ends the uploads that the marks of one folder tell of.
@@ -199,7 +199,7 @@ func (f *FS) owners(ctx context.Context) (folders []string, err error) {
 			return nil, err
 		}
 		for _, o := range page {
-			if dir, ok := strings.CutSuffix(strings.TrimPrefix(o.Key, f.marks), "/"); ok && isOwnerFolder(dir) {
+			if dir, ok := strings.CutSuffix(strings.TrimPrefix(o.Key, f.marks), "/"); ok && storage.IsOwnerFolder(dir) {
 				folders = append(folders, dir)
 			}
 		}

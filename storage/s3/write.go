@@ -55,7 +55,7 @@ func (f *FS) Create(ctx context.Context, name string) (storage.Object, error) {
 	if err := f.writable(name); err != nil {
 		return nil, f.failed("create", name, err)
 	}
-	o := &object{fs: f, name: name, folder: ownerFolder(storage.Owner(ctx)), id: newID()}
+	o := &object{fs: f, name: name, folder: storage.OwnerFolder(storage.Owner(ctx)), id: newID()}
 	var err error
 	if o.etag, err = f.writeMark(ctx, "create", o.mark(), mark{state: intent, id: o.id}, ""); err != nil {
 		if ctx.Err() != nil { // it may have been written

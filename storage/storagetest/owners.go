@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/divisi-data/divisi/storage"
 	"golang.org/x/sync/errgroup"
@@ -193,6 +196,94 @@ func sweepOwners(ctx context.Context, fs storage.Filesystem, prefix string) erro
 	return nil
 }
 
+func listAttempts(ctx context.Context, fs storage.Filesystem, prefix string) error {
+	l, ok := storage.As[storage.AttemptLister](fs)
+	if !ok {
+		return nil
+	}
+	before := time.Now().Add(-time.Hour) // clocks of servers differ
+	var open []storage.Object
+	var done []storage.Sealed
+	for i, c := range []struct {
+		owner, name   string
+		open, publish bool
+	}{
+		{"job-1", "out/part-0", false, false}, {"job-1", "out/part-0", true, false}, {"job-1", "out/k=v/part-1", false, false},
+		{"JOB/2 ", "out/k=v/part-1", true, false}, {"", "out/part-2", false, false}, {"job-3", "out/part-3", false, true},
+		{"job-1", "output/part-0", false, false}, {"job-4", "ou", false, false},
+	} {
+		owned := storage.WithOwner(ctx, c.owner)
+		if c.open {
+			o, err := fs.Create(owned, prefix+"/"+c.name)
+			if err != nil {
+				return err
+			}
+			if _, err := o.Write(noise(uint64(i), 50)); err != nil {
+				return err
+			}
+			open = append(open, o)
+			continue
+		}
+		s, err := sealed(owned, fs, prefix+"/"+c.name, noise(uint64(i), 50))
+		if err != nil {
+			return err
+		}
+		if c.publish {
+			if err := fs.Publish(ctx, s); err != nil {
+				return err
+			}
+			done = append(done, s)
+		}
+	}
+	have := func(below string, want ...string) error {
+		var got []string
+		for a, err := range l.Attempts(ctx, prefix+below) {
+			if err != nil {
+				return fmt.Errorf("Attempts: %w", err)
+			}
+			if a.Changed.Before(before) || a.Changed.After(time.Now().Add(time.Hour)) || a.Size != 0 && a.Size != 50 {
+				return fmt.Errorf("Attempts: %+v", a)
+			}
+			got = append(got, a.Owner+" "+strings.TrimPrefix(a.Name, prefix+"/"))
+		}
+		want = slices.Sorted(slices.Values(want))
+		if slices.Sort(got); !slices.Equal(got, want) {
+			return fmt.Errorf("attempts at or below %s are %q, want %q", prefix+below, got, want)
+		}
+		return nil
+	}
+	inside := []string{"job-1 out/part-0", "job-1 out/part-0", "job-1 out/k=v/part-1", "JOB/2  out/k=v/part-1", " out/part-2"}
+	for range l.Attempts(ctx, prefix+"/out") { // who looks may stop
+		break
+	}
+	return first(
+		func() error { return have("", append(slices.Clone(inside), "job-1 output/part-0", "job-4 ou")...) },
+		func() error { return have("/out", inside...) },
+		func() error { return have("/out/k=v", inside[2:4]...) },
+		func() error { return have("/out/part-2", " out/part-2") },
+		func() error { return have("/out/part-3") },
+		func() error { return have("/nothing") },
+		func() error {
+			sw, ok := storage.As[storage.Sweeper](fs)
+			if !ok {
+				return nil
+			}
+			for _, owner := range []string{"job-1", "JOB/2 ", ""} {
+				if err := sw.Sweep(ctx, prefix+"/out", owner); err != nil {
+					return err
+				}
+			}
+			for _, o := range open {
+				if err := o.Abort(context.WithoutCancel(ctx)); err != nil {
+					return err
+				}
+			}
+			return have("", "job-1 output/part-0", "job-4 ou")
+		},
+		func() error { return lists(ctx, fs, prefix, done[0].Name) },
+	)
+}
+
 func cancelled(ctx context.Context, fs storage.Filesystem, prefix string) error {
 	name, data := prefix+"/out/part-0", noise(1, 100)
 	s, err := sealed(ctx, fs, name, data)
@@ -244,6 +335,15 @@ func cancelled(ctx context.Context, fs storage.Filesystem, prefix string) error 
 	}
 	if sw, ok := storage.As[storage.Sweeper](fs); ok {
 		refuse("Sweep", sw.Sweep(dead, prefix, ""))
+	}
+	if l, ok := storage.As[storage.AttemptLister](fs); ok {
+		err = nil
+		for _, err = range l.Attempts(dead, prefix) {
+			if err != nil {
+				break
+			}
+		}
+		refuse("Attempts", err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

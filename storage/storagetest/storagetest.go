@@ -61,6 +61,7 @@ func Checks() []Check {
 		{"sweep", sweep},
 		{"sweep is its owner's", sweepOwners},
 		{"advances", advances},
+		{"list attempts", listAttempts},
 		{"odd names", oddNames},
 		{"cancelled", cancelled},
 	}

@@ -30,6 +30,14 @@ type liar struct {
 	stat     func(f *mem.FS, ctx context.Context, name string) (storage.Info, error)
 	discard  func(f *mem.FS, ctx context.Context, s storage.Sealed) error
 	sweepFor func(f *mem.FS, ctx context.Context, prefix, owner string) error
+	attempts func(f *mem.FS, ctx context.Context, prefix string) iter.Seq2[storage.Attempt, error]
+}
+
+func (l *liar) Attempts(ctx context.Context, prefix string) iter.Seq2[storage.Attempt, error] {
+	if l.attempts != nil {
+		return l.attempts(l.FS, ctx, prefix)
+	}
+	return l.FS.Attempts(ctx, prefix)
 }
 
 func (l *liar) Open(ctx context.Context, name string) (storage.File, error) {
@@ -561,6 +569,28 @@ func TestTeeth(t *testing.T) {
 		{"sweep cuts the prefix anywhere", "sweep is its owner's", func() storage.Filesystem {
 			return &liar{FS: mem.New(), sweepFor: func(fs *mem.FS, ctx context.Context, prefix, owner string) error {
 				return errors.Join(fs.Sweep(ctx, prefix, owner), fs.Sweep(ctx, prefix+"put", owner))
+			}}
+		}},
+		{"all attempts are one owner's", "list attempts", func() storage.Filesystem {
+			return &liar{FS: mem.New(), attempts: func(fs *mem.FS, ctx context.Context, prefix string) iter.Seq2[storage.Attempt, error] {
+				return func(yield func(storage.Attempt, error) bool) {
+					for a, err := range fs.Attempts(ctx, prefix) {
+						if a.Owner = strings.TrimSuffix(a.Owner, "1"); !yield(a, err) {
+							return
+						}
+					}
+				}
+			}}
+		}},
+		{"attempts beside the prefix are hidden", "list attempts", func() storage.Filesystem {
+			return &liar{FS: mem.New(), attempts: func(fs *mem.FS, ctx context.Context, prefix string) iter.Seq2[storage.Attempt, error] {
+				return func(yield func(storage.Attempt, error) bool) {
+					for a, err := range fs.Attempts(ctx, prefix) {
+						if a.Name != prefix && !yield(a, err) {
+							return
+						}
+					}
+				}
 			}}
 		}},
 		{"percent is decoded", "odd names", func() storage.Filesystem {
