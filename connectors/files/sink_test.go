@@ -171,7 +171,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 						if n > 200 {
 							t.Fatal("it never ends without a crash")
 						}
-						if crashOnce(t, mode, dies, n, after) {
+						if crashOnce(t, 0, mode, dies, n, after) {
 							if n < 3 {
 								t.Fatal("nothing was tried")
 							}
@@ -184,13 +184,26 @@ func TestCrashAtEveryStep(t *testing.T) {
 	}
 }
 
+// The same of parts that have several files.
+func TestCrashWithSeveralFiles(t *testing.T) {
+	for _, mode := range []dataflow.Mode{dataflow.Append, dataflow.Replace} {
+		for _, dies := range []string{"publish", "publish then clean"} {
+			for n := 1; !crashOnce(t, 1, mode, dies, n, n%2 > 0); n++ {
+				if n > 200 {
+					t.Fatal("it never ends without a crash")
+				}
+			}
+		}
+	}
+}
+
 // crashOnce crashes in operation n and starts again; it reports whether the end
-// was reached before that.
-func crashOnce(t *testing.T, mode dataflow.Mode, dies string, n int, after bool) (ended bool) {
+// was reached before that. With a target size the new job writes both files as one part.
+func crashOnce(t *testing.T, target int64, mode dataflow.Mode, dies string, n int, after bool) (ended bool) {
 	inner := mem.New()
 	use(inner)
 	old := lines("old")
-	s := mustSink(t, files.SinkArgs{Path: "faulty:///out", Format: "text"})
+	s := mustSink(t, files.SinkArgs{Path: "faulty:///out", Format: "text", TargetBytes: target})
 	if mode != dataflow.Fail {
 		c := dataflow.Commit{Job: "old", Mode: mode}
 		c.Prepared = must(s.Prepare(t.Context(), c))
@@ -201,6 +214,9 @@ func crashOnce(t *testing.T, mode dataflow.Mode, dies string, n int, after bool)
 	c := dataflow.Commit{Job: "new", Mode: mode}
 	c.Prepared = must(s.Prepare(t.Context(), c))
 	won := []dataflow.Receipt{seal(t, s, c, 0, lines("a")), seal(t, s, c, 1, lines("b")), seal(t, s, c, 2)}
+	if target > 0 {
+		won = []dataflow.Receipt{seal(t, s, c, 0, lines("a"), lines("b")), seal(t, s, c, 1)}
+	}
 	seal(t, s, c, 1, lines("lost"))
 	if dies == "clean" {
 		check(t, s.Publish(t.Context(), c, won))
@@ -231,6 +247,12 @@ func crashOnce(t *testing.T, mode dataflow.Mode, dies string, n int, after bool)
 	if mode == dataflow.Append {
 		whole = []string{"out/_SUCCESS", "out/part-00000", "out/part-00004", "out/part-00005", "out/part-00006"}
 		rows = []string{`"a" `, `"b" `, `"old" `, `"old" `}
+	}
+	if target > 0 {
+		whole = []string{"out/_SUCCESS", "out/part-00000-00000", "out/part-00000-00001"}
+		if mode == dataflow.Append {
+			whole = []string{"out/_SUCCESS", "out/part-00000-00000", "out/part-00004-00000", "out/part-00005-00000", "out/part-00005-00001"}
+		}
 	}
 	got := names(t, inner)
 	absent := slices.Equal(got, before)

@@ -99,6 +99,9 @@ func (e *encoder) field(v []byte) {
 	e.buf = append(append(e.buf, v...), '"')
 }
 
+// Buffered implements files.Buffered.
+func (e *encoder) Buffered() int64 { return int64(len(e.buf)) }
+
 func (e *encoder) flush() error {
 	_, err := e.out.Write(e.buf)
 	e.buf = e.buf[:0]

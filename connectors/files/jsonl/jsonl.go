@@ -126,6 +126,9 @@ func (e *encoder) Write(b dataflow.Batch) error {
 	return nil
 }
 
+// Buffered implements files.Buffered.
+func (e *encoder) Buffered() int64 { return int64(len(e.buf)) }
+
 func (e *encoder) flush() error {
 	_, err := e.out.Write(e.buf)
 	e.buf = e.buf[:0]
