@@ -200,25 +200,41 @@ func TestCSVCutOptions(t *testing.T) {
 func FuzzCSVCuts(f *testing.F) {
 	f.Add([]byte("a,b\n\"c\nd\",\"e\"\"\"\nf\"g,h\r\n\"i\"j,k"), uint16(3), uint16(7), byte(','))
 	f.Add([]byte("\"\n\"\n,\"\"\n\"\",\n\"\"\"\n"), uint16(1), uint16(2), byte(';'))
-	f.Fuzz(func(t *testing.T, data []byte, step, shift uint16, delimiter byte) {
-		if delimiter < ' ' || delimiter > '~' || delimiter == '"' {
-			delimiter = ','
+	f.Fuzz(sameCut)
+}
+
+// Bytes of which most are no CSV.
+func TestCSVCutsOfAnyBytes(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(7, 8))
+	for range 500 {
+		letters := "\"\"\n\r,ab "[rnd.IntN(3):]
+		data := make([]byte, rnd.IntN(80))
+		for i := range data {
+			data[i] = letters[rnd.IntN(len(letters))]
 		}
-		r := filestest.Reader(t, "csv", files.ReadOptions{Schema: strs, Options: fmt.Appendf(nil, `{"header":false,"delimiter":%q}`, string(delimiter))})
-		var at []int64
-		for n := int64(shift)%7 + 1; n <= int64(len(data)); n += int64(step)%97 + 1 {
-			at = append(at, n)
+		sameCut(t, data, uint16(rnd.IntN(20)), uint16(rnd.IntN(7)), ',')
+	}
+}
+
+// sameCut cuts a file in many places and compares with the uncut one.
+func sameCut(t *testing.T, data []byte, step, shift uint16, delimiter byte) {
+	if delimiter < ' ' || delimiter > '~' || delimiter == '"' {
+		delimiter = ','
+	}
+	r := filestest.Reader(t, "csv", files.ReadOptions{Schema: strs, Options: fmt.Appendf(nil, `{"header":false,"delimiter":%q}`, string(delimiter))})
+	var at []int64
+	for n := int64(shift)%7 + 1; n <= int64(len(data)); n += int64(step)%97 + 1 {
+		at = append(at, n)
+	}
+	begin := beginsOf(data, delimiter)
+	for i, got := range filestest.Align(t, r.(files.Aligner), data, at) {
+		if k, _ := slices.BinarySearch(begin, at[i]); got != begin[k] {
+			t.Fatalf("%q: the first record behind %d begins at %d, want %d", data, at[i], got, begin[k])
 		}
-		begin := beginsOf(data, delimiter)
-		for i, got := range filestest.Align(t, r.(files.Aligner), data, at) {
-			if k, _ := slices.BinarySearch(begin, at[i]); got != begin[k] {
-				t.Fatalf("the first record behind %d begins at %d, want %d", at[i], got, begin[k])
-			}
-		}
-		if got, want := cutRows(t, r, strs, data, 16, at...), cutRows(t, r, strs, data, 1<<20); !slices.Equal(sorted(got), sorted(want)) {
-			t.Fatalf("cut at %v: %q, want %q", at, got, want)
-		}
-	})
+	}
+	if got, want := cutRows(t, r, strs, data, 16, at...), cutRows(t, r, strs, data, 1<<20); !slices.Equal(sorted(got), sorted(want)) {
+		t.Fatalf("%q cut at %v: %q, want %q", data, at, got, want)
+	}
 }
 
 func sorted(rows []string) []string { return slices.Sorted(slices.Values(rows)) }
