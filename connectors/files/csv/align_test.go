@@ -238,3 +238,19 @@ func sameCut(t *testing.T, data []byte, step, shift uint16, delimiter byte) {
 }
 
 func sorted(rows []string) []string { return slices.Sorted(slices.Values(rows)) }
+
+// How fast a file is looked at for its cuts: all of it without quotes, a little of it
+// with them.
+func BenchmarkCSVAlign(b *testing.B) {
+	r := filestest.Reader(b, "csv", files.ReadOptions{Schema: strs, Options: []byte(`{"header":false}`)})
+	for name, line := range map[string]string{"plain": "123456,some words in a row\n", "quoted": "123456,\"some words\nin a row\"\n"} {
+		data := []byte(strings.Repeat(line, 64<<20/len(line)))
+		n := int64(len(data))
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(n)
+			for b.Loop() {
+				filestest.Align(b, r.(files.Aligner), data, []int64{n / 4, n / 2, 3 * n / 4})
+			}
+		})
+	}
+}
