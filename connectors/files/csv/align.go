@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/divisi-data/divisi/connectors/files"
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 // Where records begin behind a byte of a file depends on whether the byte is quoted,
@@ -212,5 +213,6 @@ func (a *aligner) read(ctx context.Context, buf []byte, from, to int64) ([]byte,
 	if err != nil {
 		return nil, a.in.Fail("csv.Splits", from, err)
 	}
+	dataflow.Advance(ctx)
 	return buf, nil
 }

@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/connectors/files/filestest"
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 // cutRows reads a file in ranges behind which records begin, bad records too.
@@ -178,6 +180,17 @@ func TestCSVChanged(t *testing.T) {
 		if whole := slices.Contains(beginsOf(data, ','), end); whole != (err == nil) || err != nil && !errors.Is(err, files.ErrInputChanged) {
 			t.Errorf("the first %d bytes: %v", end, err)
 		}
+	}
+}
+
+// Who looks at a long file says that it gets on: it is not to be taken for hung.
+func TestCSVAlignAdvances(t *testing.T) {
+	r := filestest.Reader(t, "csv", files.ReadOptions{Schema: strs, Options: []byte(`{"header":false}`)})
+	data := []byte(strings.Repeat("some,words\n", 50_000))
+	var signs atomic.Int64
+	ctx := dataflow.WithAdvance(t.Context(), func() { signs.Add(1) })
+	if _, err := r.(files.Aligner).Align(ctx, filestest.InputOf(data, 0, int64(len(data))), []int64{int64(len(data)) - 1}); err != nil || signs.Load() < 3 {
+		t.Errorf("%d signs, %v", signs.Load(), err)
 	}
 }
 
