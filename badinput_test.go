@@ -1,15 +1,19 @@
 package divisi_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	divisi "github.com/divisi-data/divisi"
 	df "github.com/divisi-data/divisi/dataflow"
@@ -111,58 +115,145 @@ func TestDeadLetterKeepsWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-// TestBadInput holds failures to their names: each says what, where and why, and leaves
-// nothing behind.
-func TestBadInput(t *testing.T) {
-	lines := func(j *df.Job) { df.Write(df.Read(j, df.Lines(j.Arg(0))), df.Text(j.Arg(1))) }
-	sales := func(j *df.Job) { df.Write(df.Read(j, df.FromTSV[sale](j.Arg(0))), df.TSV[sale](j.Arg(1))) }
-	missing := filepath.Join(t.TempDir(), "nowhere")
+// A badRow is one thing that can be wrong. The job's arguments are in and an output.
+type badRow struct {
+	name  string
+	job   func(*df.Job)
+	in    string
+	out   string // a new folder's where it is ""
+	is    error  // what errors.Is finds
+	says  []string
+	mode  df.Mode
+	slots int // 2 where it is 0
+	// tried: the failure may pass, so it is tried again before the job fails.
+	tried bool
+}
+
+// failBudget is the memory that a failing job is given, and heapMost what it may take of
+// the heap whatever its input claims.
+const (
+	failBudget = 64 << 20
+	heapMost   = 3 * failBudget
+)
+
+// run holds a failure to its name: it says what, where and why, at the first attempt, in
+// bounded memory, and leaves nothing behind.
+func (c badRow) run(t *testing.T) {
+	t.Helper()
+	out := c.out
+	if out == "" {
+		out = filepath.Join(t.TempDir(), "out")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	taken := watchHeap()
+	sum, err := divisi.Run(ctx, c.job, []string{c.in, out}, divisi.Parallelism(cmp.Or(c.slots, 2)), divisi.Mode(cmp.Or(c.mode, df.Fail)),
+		divisi.Memory(failBudget), divisi.TempDir(t.TempDir()))
+	if most := taken(); most > heapMost {
+		t.Errorf("%d MiB of heap were taken, the budget is %d MiB", most>>20, failBudget>>20)
+	}
+	if err == nil {
+		t.Fatal("the job succeeded")
+	}
+	t.Logf("%v", err)
+	if c.is == nil || !errors.Is(err, c.is) {
+		t.Errorf("the error is not %q: %v", c.is, err)
+	}
+	for _, want := range c.says {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q: %v", want, err)
+		}
+	}
+	if again := sum.Retries > 0 || strings.Contains(err.Error(), "times, the last time"); again != c.tried {
+		t.Errorf("tried again: %v, want %v: %v", again, c.tried, err)
+	}
+	if c.out == "" {
+		nothingLeft(t, out)
+	}
+}
+
+// watchHeap begins to look at the heap; the function ends that and says by how much it
+// has grown at most.
+func watchHeap() func() int64 {
+	size := func() int64 {
+		s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		metrics.Read(s)
+		return int64(s[0].Value.Uint64())
+	}
+	runtime.GC()
+	first := size()
+	ended, most := make(chan struct{}), make(chan int64)
+	go func() {
+		n := first
+		for {
+			select {
+			case <-ended:
+				most <- n - first
+				return
+			case <-time.After(2 * time.Millisecond):
+				n = max(n, size())
+			}
+		}
+	}()
+	return func() int64 { close(ended); return <-most }
+}
+
+func (c badRow) runNamed(t *testing.T) { t.Run(c.name, c.run) }
+
+func runBad(t *testing.T, rows []badRow) {
+	for _, c := range rows {
+		c.runNamed(t)
+	}
+}
+
+// copyLines and copyRows are the jobs of most tables.
+func copyLines(j *df.Job) { df.Write(df.Read(j, df.Lines(j.Arg(0))), df.Text(j.Arg(1))) }
+
+func copyRows[T any](from func(...string) df.FileSource[T]) func(*df.Job) {
+	return func(j *df.Job) { df.Write(df.Read(j, from(j.Arg(0))), df.JSONLines[T](j.Arg(1))) }
+}
+
+// TestBadText: formats that are lines of text.
+func TestBadText(t *testing.T) {
 	malformed := write(t, "a\t1\nb\ttwo\n")
 	long := write(t, "short\n"+strings.Repeat("x", 5000)+"\n")
-	for _, c := range []struct {
-		name string
-		job  func(*df.Job)
-		in   string
-		is   error
-		says []string
-	}{
-		{"a missing path", lines, missing, os.ErrNotExist, []string{missing}},
-		{"a glob that matches nothing", lines, missing + "/*.txt", nil, []string{missing + "/*.txt"}},
-		{"an unknown scheme", lines, "gopher://host/file", nil, []string{"gopher://"}},
-		{"a malformed row", sales, malformed, df.ErrMalformed, []string{malformed + ":4", `"b\ttwo"`, "count"}},
-		{"too many bad rows", func(j *df.Job) {
-			df.Write(df.Read(j, df.FromTSV[sale](j.Arg(0)).SkipBad(1)), df.TSV[sale](j.Arg(1)))
-		}, write(t, "a\tx\nb\ty\nc\t1\n"), nil, []string{"2 bad records", "skips 1"}},
-		{"a record over the limit", func(j *df.Job) {
-			df.Write(df.Read(j, df.Lines(j.Arg(0)).MaxRecordBytes(1000)), df.Text(j.Arg(1)))
-		}, long, df.ErrRecordTooLarge, []string{long + ":6", "1000"}},
-		{"a panic", func(j *df.Job) {
-			df.Write(df.Map(df.Read(j, df.Lines(j.Arg(0))), func(s string) string {
-				if s == "b\ttwo" {
-					panic("no such number")
-				}
-				return s
-			}), df.Text(j.Arg(1)))
-		}, malformed, nil, []string{"no such number", malformed + ":4", `"b\ttwo"`, "badinput_test.go"}},
-		{"a job that writes nothing", func(j *df.Job) { df.Read(j, df.Lines(j.Arg(0))); j.Arg(1) }, malformed, nil, []string{"writes nothing"}},
-		{"a type that is no column", func(j *df.Job) {
-			df.Write(df.Map(df.Read(j, df.Lines(j.Arg(0))), func(s string) chan int { return nil }), df.JSONLines[chan int](j.Arg(1)))
-		}, malformed, nil, []string{"chan int", "badinput_test.go"}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			out := filepath.Join(t.TempDir(), "out")
-			_, err := divisi.Run(context.Background(), c.job, []string{c.in, out}, divisi.Parallelism(2), divisi.TempDir(t.TempDir()))
-			if err == nil {
-				t.Fatal("the job succeeded")
-			}
-			for _, want := range c.says {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("the error does not say %q: %v", want, err)
-				}
-			}
-			nothingLeft(t, out)
-		})
+	csv := func(text string) string { return write(t, "item,count\na,1\n"+text) }
+	openQuote, ragged, number, header := csv("\"b,2\n"), csv("b,2,3\n"), csv("b,many\n"), write(t, "item,number\na,1\n")
+	twice, after, many := write(t, "item,count,count\na,1,1\n"), csv("\"b\"x,2\n"), csv("b,99999999999999999999\n")
+	jsonl := func(text string) string { return write(t, "{\"item\":\"a\",\"count\":1}\n"+text) }
+	half, typed, list, latin, big, missing := jsonl(`{"item":"b",`), jsonl(`{"item":"b","count":"2"}`), jsonl(`["b",2]`),
+		jsonl("{\"item\":\"\xe9\",\"count\":2}"), jsonl(`{"item":"b","count":1e30}`), jsonl(`{"item":"b"}`)
+	deep := jsonl(`{"item":"b","count":2,"x":` + strings.Repeat("[", 1<<20) + strings.Repeat("]", 1<<20) + "}")
+	cut := write(t, strings.Repeat("k", 10)+strings.Repeat("v", 90)+"short")
+	records := func(j *df.Job) {
+		df.Write(df.Read(j, df.FromRecords(10, 100, j.Arg(0))), df.Records(10, 100, j.Arg(1)))
 	}
+	runBad(t, []badRow{
+		{name: "tsv: no number", job: copyRows(df.FromTSV[sale]), in: malformed, is: df.ErrMalformed, says: []string{malformed + ":4", `"b\ttwo"`, "count"}},
+		{name: "tsv: a struct in a column", job: copyRows(df.FromTSV[df.Pair[string, sale]]), in: malformed, is: df.ErrColumns, says: []string{malformed, "column value"}},
+		{name: "tsv: a column is missing", job: copyRows(df.FromTSV[sale]), in: write(t, "a\t1\nb\n"), is: df.ErrMalformed, says: []string{`in:4`, `"b"`}},
+		{name: "tsv: too many bad rows", job: func(j *df.Job) {
+			df.Write(df.Read(j, df.FromTSV[sale](j.Arg(0)).SkipBad(1)), df.TSV[sale](j.Arg(1)))
+		}, in: write(t, "a\tx\nb\ty\nc\t1\n"), is: df.ErrMalformed, says: []string{"2 bad records", "skips 1"}},
+		{name: "text: a record over the limit", job: func(j *df.Job) {
+			df.Write(df.Read(j, df.Lines(j.Arg(0)).MaxRecordBytes(1000)), df.Text(j.Arg(1)))
+		}, in: long, is: df.ErrRecordTooLarge, says: []string{long + ":6", "1000"}},
+		{name: "records: the last is cut", job: records, in: cut, is: df.ErrMalformed, says: []string{cut + ":100", "5 of 100 bytes"}},
+		{name: "csv: a quote stays open", job: copyRows(df.FromCSV[sale]), in: openQuote, is: df.ErrMalformed, says: []string{openQuote + ":15", "quoted field does not end"}},
+		{name: "csv: text behind a quote", job: copyRows(df.FromCSV[sale]), in: after, is: df.ErrMalformed, says: []string{after + ":15", "follows a quoted field"}},
+		{name: "csv: too many fields", job: copyRows(df.FromCSV[sale]), in: ragged, is: df.ErrMalformed, says: []string{ragged + ":15", "3 fields, want 2"}},
+		{name: "csv: no number", job: copyRows(df.FromCSV[sale]), in: number, is: df.ErrMalformed, says: []string{number + ":15", "count", `"many"`}},
+		{name: "csv: a number too large", job: copyRows(df.FromCSV[sale]), in: many, is: df.ErrMalformed, says: []string{many + ":15", "count"}},
+		{name: "csv: a column is missing", job: copyRows(df.FromCSV[sale]), in: header, is: df.ErrColumns, says: []string{header, `"count"`, "header"}},
+		{name: "csv: a column comes twice", job: copyRows(df.FromCSV[sale]), in: twice, is: df.ErrColumns, says: []string{twice, `"count" twice`}},
+		{name: "jsonl: half an object", job: copyRows(df.FromJSONLines[sale]), in: half, is: df.ErrMalformed, says: []string{half + ":23", "no valid JSON", `{\"item\":\"b\",`}},
+		{name: "jsonl: no object", job: copyRows(df.FromJSONLines[sale]), in: list, is: df.ErrMalformed, says: []string{list + ":23", "no JSON object"}},
+		{name: "jsonl: a string for a number", job: copyRows(df.FromJSONLines[sale]), in: typed, is: df.ErrMalformed, says: []string{typed + ":23", "count", "is a string"}},
+		{name: "jsonl: a number too large", job: copyRows(df.FromJSONLines[sale]), in: big, is: df.ErrMalformed, says: []string{big + ":23", "count", "1e30"}},
+		{name: "jsonl: a value is missing", job: copyRows(df.FromJSONLines[sale]), in: missing, is: df.ErrMalformed, says: []string{missing + ":23", "count"}},
+		{name: "jsonl: bad UTF-8", job: copyRows(df.FromJSONLines[sale]), in: latin, is: df.ErrMalformed, says: []string{latin + ":23", "UTF-8", `\xe9`}},
+		{name: "jsonl: a million brackets", job: copyRows(df.FromJSONLines[sale]), in: deep, is: df.ErrMalformed, says: []string{deep + ":23", "no valid JSON"}},
+	})
 }
 
 func TestOutputThatExists(t *testing.T) {
@@ -208,4 +299,33 @@ func TestCancelLeavesNothing(t *testing.T) {
 		t.Errorf("a cancelled job: %v", err)
 	}
 	nothingLeft(t, out)
+}
+
+// TestHugeLine: a line of a gigabyte ends a job by name, within its budget, whether the
+// limit of a record or the memory is less.
+func TestHugeLine(t *testing.T) {
+	in := filepath.Join(t.TempDir(), "in")
+	if err := os.WriteFile(in, []byte("short\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(in, 1<<30); err != nil { // the rest is a hole, which reads as zeros
+		t.Fatal(err)
+	}
+	const budget = 256 << 20
+	for name, most := range map[string]int64{"the usual limit": 0, "a limit above the memory": 1 << 30} {
+		t.Run(name, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "out")
+			taken := watchHeap()
+			_, err := divisi.Run(t.Context(), func(j *df.Job) {
+				df.Write(df.Read(j, df.Lines(j.Arg(0)).MaxRecordBytes(most)), df.Text(j.Arg(1)))
+			}, []string{in, out}, divisi.Parallelism(1), divisi.Memory(budget), divisi.TempDir(t.TempDir()))
+			if most := taken(); most > budget {
+				t.Errorf("%d MiB of heap were taken, the budget is %d MiB", most>>20, budget>>20)
+			}
+			if !errors.Is(err, df.ErrRecordTooLarge) || !strings.Contains(err.Error(), in+":6") {
+				t.Errorf("a line of a gigabyte: %v", err)
+			}
+			nothingLeft(t, out)
+		})
+	}
 }

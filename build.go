@@ -16,6 +16,10 @@ import (
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
+// ErrUsage is what Run fails with, by errors.Is, when a job cannot be built: the job's
+// graph, its types, its arguments or flags are wrong. Nothing has run then.
+var ErrUsage = errors.New("the job cannot be built")
+
 // A built job: its program, and what goes to the coordinator.
 type built struct {
 	program *plan.Program
@@ -31,11 +35,11 @@ func buildJob(name string, build func(*dataflow.Job), args []string, o plan.Opti
 		if flagErr := unknownFlag(j, args); flagErr != nil {
 			return built{}, flagErr
 		}
-		return built{}, &console.Exit{Code: console.Usage, Err: err}
+		return built{}, &console.Exit{Code: console.Usage, Err: dataflow.Mark(err, ErrUsage)}
 	}
 	prog, err := plan.Compile(g, o)
 	if err != nil {
-		return built{}, &console.Exit{Code: console.Usage, Err: err}
+		return built{}, &console.Exit{Code: console.Usage, Err: dataflow.Mark(err, ErrUsage)}
 	}
 	text, err := prog.Plan.JSON()
 	if err != nil {
@@ -48,8 +52,12 @@ func buildJob(name string, build func(*dataflow.Job), args []string, o plan.Opti
 	}}}
 	for _, f := range j.Files() {
 		path, err := filepath.Abs(f.Path)
+		if err == nil {
+			_, err = os.Stat(path)
+		}
 		if err != nil {
-			return built{}, err
+			err = fmt.Errorf("job %s: %s: File %q: %w", name, f.Site, f.Name, err)
+			return built{}, &console.Exit{Code: console.Usage, Err: dataflow.Mark(err, ErrUsage)}
 		}
 		b.sub.Files = append(b.sub.Files, client.ShippedFile{Name: f.Name, Path: path})
 	}

@@ -67,7 +67,7 @@ func toSplit(s dataflow.Split) *divisipb.Split {
 
 func fromFailure(f *divisipb.TaskFailure) job.Failure {
 	out := job.Failure{
-		Attempt: fromTaskID(f.GetId()), Kind: dataflow.Kind(f.GetErrorKind()), Message: f.GetMessage(), Stack: f.GetStack(),
+		Attempt: fromTaskID(f.GetId()), Kind: dataflow.Kind(f.GetErrorKind()), Message: f.GetMessage(), Names: f.GetErrorNames(), Stack: f.GetStack(),
 		LogTail: f.GetLogTail(), Killed: f.GetKilledHost(), Stats: fromStats(f.GetStats()),
 	}
 	out.LostAt = f.GetLostAt()
@@ -79,7 +79,7 @@ func fromFailure(f *divisipb.TaskFailure) job.Failure {
 
 func toFailure(id string, f job.Failure) *divisipb.TaskFailure {
 	out := &divisipb.TaskFailure{
-		Id: toTaskID(id, f.Attempt), TaskKind: kindOf(f.Attempt.Key), ErrorKind: int32(f.Kind), Message: f.Message, Stack: f.Stack,
+		Id: toTaskID(id, f.Attempt), TaskKind: kindOf(f.Attempt.Key), ErrorKind: int32(f.Kind), Message: f.Message, ErrorNames: f.Names, Stack: f.Stack,
 		LogTail: f.LogTail, KilledHost: f.Killed, Stats: toStats(f.Stats),
 	}
 	out.LostAt = f.LostAt
@@ -166,7 +166,7 @@ func toRecord(id string, r job.Record) *divisipb.JournalRecord {
 	case job.SinkPublished:
 		out.Body = &divisipb.JournalRecord_SinkPublished{SinkPublished: &divisipb.SinkPublished{Sink: int32(r.Sink)}}
 	case job.Ended:
-		out.Body = &divisipb.JournalRecord_JobEnded{JobEnded: &divisipb.JobEnded{State: jobStates[r.State], Error: r.Error, ErrorStack: r.Stack}}
+		out.Body = &divisipb.JournalRecord_JobEnded{JobEnded: &divisipb.JobEnded{State: jobStates[r.State], Error: r.Error, ErrorStack: r.Stack, ErrorNames: r.Names}}
 	case job.SinkCleaned:
 		out.Body = &divisipb.JournalRecord_SinkCleaned{SinkCleaned: &divisipb.SinkCleaned{Sink: int32(r.Sink), GaveUp: r.GaveUp}}
 	case job.Cleaned:
@@ -221,7 +221,7 @@ func fromRecord(r *divisipb.JournalRecord) job.Record {
 	case *divisipb.JournalRecord_SinkPublished:
 		return job.SinkPublished{Sink: int(b.SinkPublished.GetSink())}
 	case *divisipb.JournalRecord_JobEnded:
-		return job.Ended{State: fromState(b.JobEnded.GetState()), Error: b.JobEnded.GetError(), Stack: b.JobEnded.GetErrorStack()}
+		return job.Ended{State: fromState(b.JobEnded.GetState()), Error: b.JobEnded.GetError(), Stack: b.JobEnded.GetErrorStack(), Names: b.JobEnded.GetErrorNames()}
 	case *divisipb.JournalRecord_SinkCleaned:
 		return job.SinkCleaned{Sink: int(b.SinkCleaned.GetSink()), GaveUp: b.SinkCleaned.GetGaveUp()}
 	case *divisipb.JournalRecord_JobCleaned:

@@ -85,7 +85,7 @@ func (js *jobState) status(stages bool, s *state) *divisipb.JobStatus {
 	st := js.job.Status(stages)
 	out := &divisipb.JobStatus{
 		Id: js.id, Name: js.req.GetJob().GetName(), Owner: js.req.GetOwner(), Queue: js.req.GetQueue(),
-		State: jobStates[st.State], Error: st.Error, ErrorStack: st.Stack,
+		State: jobStates[st.State], Error: st.Error, ErrorStack: st.Stack, ErrorNames: st.Names,
 		SubmittedUnixNanos: js.submitted, StartedUnixNanos: int64(st.Started), EndedUnixNanos: int64(st.Ended),
 		Counters: st.Counters, Stats: toStats(st.Stats), Tasks: st.Tasks, Attempts: st.Attempts, Retries: st.Retries,
 		Cleaned: st.Cleaned, RecordsIn: st.RecordsIn, RecordsOut: st.RecordsOut, Waiting: st.Waiting,

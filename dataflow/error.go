@@ -54,6 +54,8 @@ var (
 	ErrNoInput        = errors.New("no input")
 	ErrRecordTooLarge = errors.New("record too large")
 	ErrMalformed      = errors.New("malformed record")
+	ErrColumns        = errors.New("the columns do not fit")
+	ErrPanic          = errors.New("a function panicked")
 	ErrOutOfMemory    = errors.New("out of memory")
 	ErrDiskFull       = errors.New("disk full")
 	ErrDiskQuota      = errors.New("disk quota exceeded")
@@ -115,7 +117,7 @@ func KindOf(err error) Kind {
 	case errors.Is(err, ErrChecksum):
 		return Corrupt
 	case errors.Is(err, ErrOutputExists), errors.Is(err, ErrNoInput), errors.Is(err, ErrRecordTooLarge),
-		errors.Is(err, ErrMalformed), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		errors.Is(err, ErrMalformed), errors.Is(err, ErrColumns), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return User
 	}
 	return Unknown

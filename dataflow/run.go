@@ -163,7 +163,7 @@ func (r *run) failure(v any) error {
 	}
 	stack, authors := panicStack()
 	e := &Error{Op: r.op(), Path: r.where(), Task: r.env.Task.String(), Kind: User,
-		Err: fmt.Errorf("panic: %v\n%s", v, stack), Try: "the job's function failed on this record"}
+		Err: Mark(fmt.Errorf("panic: %v\n%s", v, stack), ErrPanic), Try: "the job's function failed on this record"}
 	if !authors {
 		e.Kind, e.Try = Fatal, "the engine failed, not the job: please report it"
 	}

@@ -133,7 +133,7 @@ func (g *globber) pattern(ctx context.Context, uri string) error {
 	root, parts := split(uri)
 	for _, part := range parts {
 		if _, err := path.Match(matchable(part), ""); err != nil {
-			return &Error{Op: "glob", Path: uri, Err: fmt.Errorf("%q is no pattern: a [ without its ], or a \\ at the end (a \\ before a character takes it literally)", part)}
+			return &Error{Op: "glob", Path: uri, Err: Invalid(fmt.Errorf("%q is no pattern: a [ without its ], or a \\ at the end (a \\ before a character takes it literally)", part))}
 		}
 	}
 	for i, part := range parts {

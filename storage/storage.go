@@ -33,6 +33,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"iter"
@@ -48,6 +49,9 @@ var (
 	// ErrTransient marks a failure that may pass: a reset, a time-out, a busy
 	// server. Whoever sees it may try again.
 	ErrTransient = errors.New("transient storage failure")
+	// ErrUnreachable marks a store that has not answered once since the process began:
+	// more likely a wrong address than a busy server. It is an ErrTransient.
+	ErrUnreachable = fmt.Errorf("the store does not answer: %w", ErrTransient)
 	// ErrGone marks a sealed object that is neither waiting to be published nor
 	// what its name holds now: it was discarded, swept, or replaced since.
 	ErrGone = errors.New("sealed object is gone")
@@ -55,6 +59,9 @@ var (
 	ErrNoDriver = errors.New("no driver of this scheme is linked in")
 	// ErrUnsupported marks an ability that this driver lacks.
 	ErrUnsupported = errors.ErrUnsupported
+	// ErrInvalid marks what no repetition changes: a name that the store cannot have,
+	// a setting that is wrong, an answer that the request itself is refused with.
+	ErrInvalid = fs.ErrInvalid
 )
 
 // A Filesystem holds objects under slash-separated names. All methods may be

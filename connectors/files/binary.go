@@ -25,7 +25,7 @@ type RandomReader struct {
 func NewRandomReader(op string, in *Input) (*RandomReader, error) {
 	if in.Codec != Plain {
 		return nil, &dataflow.Error{Op: op, Path: in.Path, Kind: dataflow.User,
-			Err: fmt.Errorf("a file of this format cannot be read when it is compressed as a whole (%s)", in.Codec), Try: "decompress it; the format compresses by itself"}
+			Err: dataflow.Mark(fmt.Errorf("a file of this format cannot be read when it is compressed as a whole (%s)", in.Codec), errors.ErrUnsupported), Try: "decompress it; the format compresses by itself"}
 	}
 	return &RandomReader{in: in}, nil
 }
@@ -81,7 +81,11 @@ func (r *RandomReader) Seek(off int64, whence int) (int64, error) {
 // the error has a kind already.
 func (r *RandomReader) Guard(op string, decode func() error) (err error) {
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover().(type) {
+		case nil:
+		case error:
+			err = r.broken(op, fmt.Errorf("the decoder gave up: %w", p))
+		default:
 			err = r.broken(op, fmt.Errorf("the decoder gave up: %v", p))
 		}
 	}()
@@ -99,31 +103,65 @@ func (r *RandomReader) broken(op string, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
+	if errors.Is(err, dataflow.ErrOutOfMemory) {
+		return &dataflow.Error{Op: op, Path: r.in.Path, Kind: dataflow.OutOfMemory, Err: err, Try: "give the task host more with --memory, if the file is right"}
+	}
 	return &dataflow.Error{Op: op, Path: r.in.Path, Kind: dataflow.User, Err: fmt.Errorf("%w: %w", dataflow.ErrMalformed, err)}
 }
 
 // allocationMax is more than any buffer of a sane file needs.
 const allocationMax = 1 << 30
 
-// Bounded is an allocator that panics, for Guard to catch, when a decoder asks for
-// more than any sane file needs: sizes in a broken file are not to be believed.
-func Bounded(mem memory.Allocator) memory.Allocator { return bounded{mem} }
+// pieceMin is what any task may read at once.
+const pieceMin = 16 << 20
 
-type bounded struct{ memory.Allocator }
+// PieceMax is how large a part of a file may become that has to be in memory as a whole:
+// most, or less where the task has less. A small file can claim anything.
+func PieceMax(env *dataflow.Env, most int64) int64 {
+	if env.Memory != nil {
+		if limit := env.Memory.Limit(); limit > 0 {
+			return min(most, max(limit, pieceMin))
+		}
+	}
+	return most
+}
+
+// TooMuch is the error for a part of a file that would need n bytes, of which most are
+// allowed: broken, where no task may have so much, else out of memory.
+func TooMuch(env *dataflow.Env, n, most int64) error {
+	limit := PieceMax(env, most)
+	if n > most || n < 0 {
+		return fmt.Errorf("the file asks for %d bytes at once", n)
+	}
+	return fmt.Errorf("%w: the file asks for %d bytes at once, the task's memory is %d", dataflow.ErrOutOfMemory, n, limit)
+}
+
+// Bounded is env's allocator, but panics, for Guard to catch, when a decoder asks for
+// more than any sane file needs, or for more than the task has: sizes in a broken file
+// are not to be believed.
+func Bounded(env *dataflow.Env) memory.Allocator {
+	return bounded{env.Alloc, env, PieceMax(env, allocationMax)}
+}
+
+type bounded struct {
+	memory.Allocator
+	env  *dataflow.Env
+	most int64
+}
 
 func (b bounded) Allocate(size int) []byte {
-	checkAllocation(size)
+	b.check(size)
 	return b.Allocator.Allocate(size)
 }
 
 func (b bounded) Reallocate(size int, buf []byte) []byte {
-	checkAllocation(size)
+	b.check(size)
 	return b.Allocator.Reallocate(size, buf)
 }
 
-func checkAllocation(size int) {
-	if size < 0 || size > allocationMax {
-		panic(fmt.Sprintf("the file asks for a buffer of %d bytes", size))
+func (b bounded) check(size int) {
+	if size < 0 || int64(size) > b.most {
+		panic(TooMuch(b.env, int64(size), allocationMax))
 	}
 }
 
@@ -154,7 +192,7 @@ func Places(op, path string, have, want *arrow.Schema) ([]int, error) {
 		}
 		if !alike(have.Field(i).Type, f.Type) {
 			return nil, &dataflow.Error{Op: op, Path: path, Kind: dataflow.User,
-				Err: fmt.Errorf("column %s is %s, in the other files or the given schema it is %s", f.Name, have.Field(i).Type, f.Type)}
+				Err: dataflow.Mark(fmt.Errorf("column %s is %s, in the other files or the given schema it is %s", f.Name, have.Field(i).Type, f.Type), dataflow.ErrColumns)}
 		}
 		places = append(places, i)
 	}

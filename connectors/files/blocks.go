@@ -326,7 +326,8 @@ func (b *Blocks) grow(buf *memory.Buffer) error {
 	}
 	if size > b.held && b.env.Memory != nil {
 		if err := b.env.Memory.Reserve(size - b.held); err != nil {
-			return err
+			return &dataflow.Error{Op: b.opt.Op, Path: b.in.Place(b.pos), Kind: dataflow.OutOfMemory,
+				Err: fmt.Errorf("%w: longer than %d bytes, and %w", dataflow.ErrRecordTooLarge, buf.Len(), err)}
 		}
 		b.held = size
 	}

@@ -42,13 +42,13 @@ func expandOne(ctx context.Context, p string) ([]foundFile, error) {
 	case errors.Is(err, storage.ErrNotExist):
 		return nil, noInput(err, "check the path's spelling and whether it is on the workers too")
 	case err != nil:
-		return nil, storageError("files.Find", p, err)
+		return nil, planningError("files.Find", p, err)
 	}
 	var found []foundFile
 	for _, info := range infos {
 		fs, name, err := storage.Resolve(ctx, info.Name)
 		if err != nil {
-			return nil, storageError("files.Find", info.Name, err)
+			return nil, planningError("files.Find", info.Name, err)
 		}
 		found = append(found, foundFile{fs: fs, name: name, uri: info.Name, size: info.Size})
 	}
@@ -64,7 +64,7 @@ func expandOne(ctx context.Context, p string) ([]foundFile, error) {
 		return nil, noInput(errors.New("the folder holds no visible file"), "")
 	}
 	if err != nil {
-		return nil, storageError("files.Find", p, err)
+		return nil, planningError("files.Find", p, err)
 	}
 	return nil, nil
 }

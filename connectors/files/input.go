@@ -121,7 +121,7 @@ func storageError(op, path string, err error) error {
 	}
 	kind := dataflow.KindOf(err)
 	switch {
-	case errors.Is(err, storage.ErrNoDriver):
+	case errors.Is(err, storage.ErrNoDriver), errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrUnsupported):
 		kind = dataflow.User
 	case errors.Is(err, storage.ErrTransient):
 		kind = dataflow.Transient
@@ -173,4 +173,13 @@ func (r *storedReader) ReadAt(p []byte, off int64) (int, error) {
 		r.err = err
 	}
 	return n, err
+}
+
+// planningError is storageError for what is asked before the job has begun. A store that
+// never answered is then the user's: nothing is lost by saying so at once.
+func planningError(op, path string, err error) error {
+	if errors.Is(err, storage.ErrUnreachable) {
+		return &dataflow.Error{Op: op, Path: path, Kind: dataflow.User, Err: err, Try: "check the address, and that the servers are up"}
+	}
+	return storageError(op, path, err)
 }

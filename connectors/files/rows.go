@@ -54,7 +54,7 @@ func NewRows(env *dataflow.Env, in *Input, blocks *Blocks, opt RowOptions) (*Row
 	var err error
 	if r.parser, err = opt.Parser(r.builder); err != nil {
 		r.Close()
-		return nil, &dataflow.Error{Op: opt.Op, Path: in.Path, Kind: dataflow.User, Err: err}
+		return nil, &dataflow.Error{Op: opt.Op, Path: in.Path, Kind: dataflow.User, Err: dataflow.Mark(err, dataflow.ErrColumns)}
 	}
 	return r, nil
 }
@@ -172,8 +172,9 @@ func ColumnIndex(op string, s *arrow.Schema, name string) (int, error) {
 }
 
 func noColumn(name string, times int, have []string) error {
+	err := fmt.Errorf("no column is called %q (have %s)", name, strings.Join(have, ", "))
 	if times > 1 {
-		return fmt.Errorf("%d columns are called %q", times, name)
+		err = fmt.Errorf("%d columns are called %q", times, name)
 	}
-	return fmt.Errorf("no column is called %q (have %s)", name, strings.Join(have, ", "))
+	return dataflow.Mark(err, dataflow.ErrColumns)
 }

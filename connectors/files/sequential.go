@@ -152,7 +152,7 @@ type RecordStream struct {
 // NewRecordStream reads through random, of which in is the input; the stream owns in
 // and the decoder.
 func NewRecordStream(op string, env *dataflow.Env, in *Input, random *RandomReader, schema *arrow.Schema, dec RecordDecoder) *RecordStream {
-	return &RecordStream{op: op, env: env, in: in, random: random, dec: dec, at: in.Offset, builder: array.NewRecordBuilder(Bounded(env.Alloc), schema)}
+	return &RecordStream{op: op, env: env, in: in, random: random, dec: dec, at: in.Offset, builder: array.NewRecordBuilder(Bounded(env), schema)}
 }
 
 // Next implements dataflow.Stream.

@@ -119,7 +119,7 @@ func (s *sink) Prepare(ctx context.Context, c dataflow.Commit) ([]byte, error) {
 	ctx = advancing(ctx)
 	fs, out, err := storage.Resolve(ctx, s.path)
 	if err != nil {
-		return nil, storageError("files.Prepare", s.path, err)
+		return nil, planningError("files.Prepare", s.path, err)
 	}
 	if _, ok := storage.As[storage.ConditionalCreator](fs); !ok {
 		return nil, &dataflow.Error{Op: "files.Prepare", Path: s.path, Kind: dataflow.User,
@@ -128,14 +128,14 @@ func (s *sink) Prepare(ctx context.Context, c dataflow.Commit) ([]byte, error) {
 	p := publisher{sink: s, fs: fs, out: out, commit: c}
 	if m, err := p.readManifest(ctx); err != nil || m != nil {
 		if err != nil {
-			return nil, err
+			return nil, planningError("files.Prepare", s.path, err)
 		}
 		return json.Marshal(prepared{Base: m.Base}) // begun to publish before a crash
 	}
 	var prep prepared
 	seen, err := p.visible(ctx)
 	if err != nil {
-		return nil, err
+		return nil, planningError("files.Prepare", s.path, err)
 	}
 	for _, name := range seen {
 		if name == out {

@@ -122,7 +122,7 @@ func (c *cluster) offsets(ctx context.Context, b bound, have map[int32]log) (map
 		for p, o := range b.offsets {
 			if _, ok := have[p]; !ok {
 				return nil, &dataflow.Error{Op: "kafka.Splits", Path: c.path(), Kind: dataflow.User,
-					Err: fmt.Errorf("partition %d is named, the topic has %d", p, len(have))}
+					Err: dataflow.Mark(fmt.Errorf("partition %d is named, the topic has %d", p, len(have)), ErrOffsetOutOfRange)}
 			}
 			out[p] = o
 		}
@@ -147,7 +147,7 @@ func (c *cluster) offsets(ctx context.Context, b bound, have map[int32]log) (map
 		}
 		if !any {
 			return nil, &dataflow.Error{Op: "kafka.Splits", Path: c.path(), Kind: dataflow.User,
-				Err: fmt.Errorf("the group %q has committed no offset of this topic", b.group)}
+				Err: dataflow.Mark(fmt.Errorf("the group %q has committed no offset of this topic", b.group), dataflow.ErrNoInput)}
 		}
 	}
 	return out, nil
@@ -165,8 +165,12 @@ func steadily[T any](ctx context.Context, c *cluster, ask func() (T, error)) (T,
 			continue
 		}
 		if err == nil || errors.As(err, &e) || !retriable(ctx, err) || !a.wait(ctx) {
-			if err != nil && ctx.Err() != nil {
+			switch {
+			case err == nil:
+			case ctx.Err() != nil:
 				err = ctx.Err()
+			case retriable(ctx, err):
+				err = fmt.Errorf("%w, in %v: %w", ErrUnreachable, c.patience, err)
 			}
 			return v, err
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -24,7 +25,17 @@ var (
 	// ErrTransactionExpired: the broker gave a transaction up before the job's
 	// publish step could commit it.
 	ErrTransactionExpired = errors.New("the broker gave the transaction up")
+	// ErrUnreachable: in all of the time that default.api.timeout.ms allows no broker
+	// answered as it should.
+	ErrUnreachable = errors.New("the brokers do not answer")
 )
+
+func init() {
+	dataflow.RegisterError("offset-out-of-range", ErrOffsetOutOfRange)
+	dataflow.RegisterError("topic-changed", ErrTopicChanged)
+	dataflow.RegisterError("transaction-expired", ErrTransactionExpired)
+	dataflow.RegisterError("brokers-unreachable", ErrUnreachable)
+}
 
 // An OffsetRangeError says which offsets of a partition were wanted and which the
 // log has; ends are exclusive.
@@ -53,12 +64,37 @@ func wrap(op, path string, err error) error {
 	if errors.As(err, &e) {
 		return err
 	}
-	return &dataflow.Error{Op: op, Path: path, Kind: kindOf(err), Err: err, Try: try(err)}
+	return &dataflow.Error{Op: op, Path: path, Kind: kindOf(err), Err: meant(err), Try: try(err)}
 }
 
-// userError is the user's to mend.
+// planning is wrap for what is asked before the job has begun: brokers that have not
+// answered for so long are more likely a wrong address than busy, and nothing is lost
+// by saying so at once.
+func planning(op, path string, err error) error {
+	if errors.Is(err, ErrUnreachable) {
+		return &dataflow.Error{Op: op, Path: path, Kind: dataflow.User, Err: err, Try: try(err)}
+	}
+	return wrap(op, path, err)
+}
+
+// meant makes the brokers' answers that have a name in package fs one of these, too.
+func meant(err error) error {
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
+		return dataflow.Mark(err, fs.ErrNotExist)
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed),
+		errors.Is(err, kerr.ClusterAuthorizationFailed), errors.Is(err, kerr.TransactionalIDAuthorizationFailed),
+		errors.Is(err, kerr.SaslAuthenticationFailed), untrusted(err):
+		return dataflow.Mark(err, fs.ErrPermission)
+	case errors.Is(err, kgo.ErrMaxDecompress), errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
+		return dataflow.Mark(err, dataflow.ErrRecordTooLarge)
+	}
+	return err
+}
+
+// userError is the user's to mend: an address, an argument or a setting.
 func userError(op, path string, err error) error {
-	return &dataflow.Error{Op: op, Path: path, Kind: dataflow.User, Err: err}
+	return &dataflow.Error{Op: op, Path: path, Kind: dataflow.User, Err: dataflow.Mark(err, fs.ErrInvalid)}
 }
 
 // finals are answers of a broker that no repetition changes.
@@ -75,7 +111,7 @@ func kindOf(err error) dataflow.Kind {
 	case errors.Is(err, context.Canceled):
 		return dataflow.Canceled
 	case errors.Is(err, ErrOffsetOutOfRange), errors.Is(err, ErrTopicChanged), errors.Is(err, ErrTransactionExpired),
-		errors.Is(err, dataflow.ErrRecordTooLarge), errors.Is(err, dataflow.ErrMalformed):
+		errors.Is(err, dataflow.ErrRecordTooLarge), errors.Is(err, dataflow.ErrMalformed), errors.Is(err, kgo.ErrMaxDecompress):
 		return dataflow.User
 	case errors.Is(err, kerr.CorruptMessage):
 		return dataflow.Corrupt
@@ -118,6 +154,8 @@ func try(err error) string {
 		return "choose offsets that the log has, or let the policy count what is lost"
 	case errors.Is(err, ErrTransactionExpired):
 		return "raise transaction.max.timeout.ms of the brokers so that it covers the job, and run the job again"
+	case errors.Is(err, ErrUnreachable):
+		return "check the servers' names and ports, security.protocol in the file that ?config= names, and that the brokers are up"
 	case errors.Is(err, errStalled):
 		return "check that the brokers are up and enough replicas in sync"
 	}
@@ -130,5 +168,5 @@ func retriable(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) {
 		return false
 	}
-	return kindOf(err) == dataflow.Transient && !errors.Is(err, errStalled)
+	return kindOf(err) == dataflow.Transient && !errors.Is(err, errStalled) && !errors.Is(err, ErrUnreachable)
 }

@@ -3,7 +3,9 @@ package kafka
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"net/url"
 	"strconv"
@@ -86,7 +88,7 @@ func (s *sink) Prepare(ctx context.Context, c dataflow.Commit) ([]byte, error) {
 	switch c.Mode {
 	case dataflow.Fail, dataflow.Append, "":
 	case dataflow.Replace:
-		return nil, &dataflow.Error{Op: op, Path: s.address.path(), Kind: dataflow.User, Err: fmt.Errorf("a topic cannot be replaced"),
+		return nil, &dataflow.Error{Op: op, Path: s.address.path(), Kind: dataflow.User, Err: dataflow.Mark(errors.New("a topic cannot be replaced"), errors.ErrUnsupported),
 			Try: "write to a new topic, or add to this one with --mode append"}
 	default:
 		return nil, userError(op, s.address.path(), fmt.Errorf("mode is %q (have fail, append, replace)", c.Mode))
@@ -114,13 +116,13 @@ func (s *sink) Prepare(ctx context.Context, c dataflow.Commit) ([]byte, error) {
 		return cl.transactions(ctx, md.Brokers.NodeIDs())
 	})
 	if err != nil {
-		return nil, wrap(op, cl.path(), err)
+		return nil, planning(op, cl.path(), err)
 	}
 	switch most := p.TimeoutMS; {
 	case s.options.Delivery == idempotent:
 	case wanted > most:
 		return nil, &dataflow.Error{Op: op, Path: cl.path(), Kind: dataflow.User,
-			Err: fmt.Errorf("a transaction time-out of %v is asked for, the brokers allow %v (transaction.max.timeout.ms)", millis(wanted), millis(most)),
+			Err: dataflow.Mark(fmt.Errorf("a transaction time-out of %v is asked for, the brokers allow %v (transaction.max.timeout.ms)", millis(wanted), millis(most)), fs.ErrInvalid),
 			Try: "ask for less, or raise transaction.max.timeout.ms"}
 	case wanted > 0:
 		p.TimeoutMS = wanted

@@ -113,7 +113,7 @@ func (s *source) Splits(ctx context.Context, hint dataflow.SplitHint) ([]dataflo
 		return t, err
 	})
 	if err != nil {
-		return nil, wrap(op, path, err)
+		return nil, planning(op, path, err)
 	}
 	topic.size = bytesPerOffset(ctx, c)
 	return topic.cut(hint)

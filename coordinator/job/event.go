@@ -121,6 +121,7 @@ type (
 		Worker  Worker
 		Kind    dataflow.Kind
 		Message string
+		Names   []string // of the errors that it is
 		Stack   string
 		LogTail string
 		Killed  bool      // its host's process died

@@ -45,9 +45,9 @@ func (j *Job) cancel(e Cancel) {
 	j.end(Canceled, e.Why, "")
 }
 
-// end is the end of a job that did not succeed.
-func (j *Job) end(s State, why, stack string) {
-	j.record(Ended{State: s, Error: why, Stack: stack})
+// end is the end of a job that did not succeed; names are of the errors that it is.
+func (j *Job) end(s State, why, stack string, names ...string) {
+	j.record(Ended{State: s, Error: why, Stack: stack, Names: names})
 	j.stop()
 }
 

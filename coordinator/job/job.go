@@ -81,9 +81,10 @@ type Job struct {
 	phase   phase
 	err     string
 	stack   string
-	slots   int   // in the cluster, to plan stages by
-	next    int32 // attempt number
-	limit   int32 // attempt numbers below it are reserved in the journal
+	names   []string // of the errors that err is
+	slots   int      // in the cluster, to plan stages by
+	next    int32    // attempt number
+	limit   int32    // attempt numbers below it are reserved in the journal
 	stages  []*stage
 	sources []*source
 	sinks   []*sink
@@ -267,7 +268,7 @@ func (j *Job) Resume(now Instant, epoch uint64, slots int) []Action {
 	case j.doomed() != nil:
 		// The journal ends between the failure that was one too many and the end.
 		t := j.doomed()
-		j.end(Failed, t.doom, t.stack)
+		j.end(Failed, t.doom, t.stack, t.names...)
 	default:
 		j.begin()
 	}

@@ -189,7 +189,7 @@ func (j *Job) tolerate(t *task, e Done) bool {
 			j.drop(t, e.Attempt)
 			j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
 			j.end(Failed, fmt.Sprintf("stage %d (%s), task %s/%s: %v than the first, which others have already read; look for clocks, random numbers or outside state in its functions",
-				s.plan.ID, s.plan.Name, j.spec.ID, e.Attempt, dataflow.ErrNonDeterminism), "")
+				s.plan.ID, s.plan.Name, j.spec.ID, e.Attempt, dataflow.ErrNonDeterminism), "", dataflow.ErrorNames(dataflow.ErrNonDeterminism)...)
 			return false
 		}
 	}

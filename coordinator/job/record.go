@@ -70,6 +70,7 @@ type (
 		State State
 		Error string
 		Stack string
+		Names []string // of the errors that it is
 	}
 	// SinkCleaned, or given up.
 	SinkCleaned struct {
@@ -247,7 +248,7 @@ func (j *Job) apply(r Record) {
 	case SinkPublished:
 		j.sinks[r.Sink].published = true
 	case Ended:
-		j.state, j.err, j.stack, j.ended = r.State, r.Error, r.Stack, j.now
+		j.state, j.err, j.stack, j.names, j.ended = r.State, r.Error, r.Stack, r.Names, j.now
 	case SinkCleaned:
 		j.sinks[r.Sink].cleaned, j.sinks[r.Sink].gaveUp = true, r.GaveUp
 	case Cleaned:
@@ -344,7 +345,7 @@ func (j *Job) applyFailed(r TaskFailed) {
 	if r.Counted {
 		t.exclude = addName(t.exclude, r.Worker.ID)
 	}
-	t.doom, t.stack = j.hopeless(t, r.Failure), r.Stack
+	t.doom, t.stack, t.names = j.hopeless(t, r.Failure), r.Stack, r.Names
 	if t.doom == "" && !r.Attempt.Control() {
 		j.retries++
 	}

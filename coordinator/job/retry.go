@@ -66,7 +66,7 @@ func (j *Job) giveUpOn(t *task) {
 		j.giveUp(t.key.Index, t.doom)
 		return
 	}
-	j.end(Failed, t.doom, t.stack)
+	j.end(Failed, t.doom, t.stack, t.names...)
 }
 
 // again asks for another attempt unless one runs or the inputs are incomplete.

@@ -12,6 +12,7 @@ import (
 type Status struct {
 	State          State
 	Error, Stack   string
+	Names          []string // of the errors that Error is
 	Started, Ended Instant
 	Stages         []StageStatus
 	Counters       map[string]int64
@@ -53,7 +54,7 @@ func (j *Job) Plan() *plan.Plan { return j.plan }
 // Status of the job; with stages as well.
 func (j *Job) Status(stages bool) Status {
 	st := Status{
-		State: j.state, Error: j.err, Stack: j.stack, Started: j.started, Ended: j.ended,
+		State: j.state, Error: j.err, Stack: j.stack, Names: j.names, Started: j.started, Ended: j.ended,
 		Counters: map[string]int64{}, Attempts: j.attempts, Retries: j.retries, Copies: j.copies, Cleaned: j.phase == over,
 	}
 	runs := 0

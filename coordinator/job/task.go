@@ -29,11 +29,12 @@ type task struct {
 	summed  bool   // its sizes are in the exchange's totals
 
 	failures, kills, ooms, requeues int
-	lone                            int     // kills while it was alone on its worker
-	ended                           []int32 // attempts that failed, were lost, or won and were lost: they cannot win
-	floor                           int32   // attempts below it have read what is no more: they cannot win
-	why                             string  // of the last failure
-	doom, stack                     string  // why it is not tried again, once it is not
+	lone                            int      // kills while it was alone on its worker
+	ended                           []int32  // attempts that failed, were lost, or won and were lost: they cannot win
+	floor                           int32    // attempts below it have read what is no more: they cannot win
+	why                             string   // of the last failure
+	doom, stack                     string   // why it is not tried again, once it is not
+	names                           []string // of the errors that doom is
 	memory                          int64
 	alone                           bool
 	exclude                         []string

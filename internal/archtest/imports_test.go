@@ -68,7 +68,7 @@ var policy = []struct{ pkg, may string }{
 	{"worker/task", "dataflow dataflow/expr dataflow/order dataflow/plan dataflow/ops dataflow/block dataflow/shuffle worker/exchange proto/divisipb internal/version"},
 	{"worker", "worker/exchange dataflow dataflow/block dataflow/shuffle proto/divisipb internal/version"},
 	{"internal/client", "proto/divisipb dataflow dataflow/plan internal/version"},
-	{"internal/console", "internal/client proto/divisipb"},
+	{"internal/console", "internal/client dataflow proto/divisipb"},
 	{"internal/sim", "coordinator coordinator/job coordinator/journal dataflow dataflow/plan proto/divisipb internal/version internal/mutant"},
 
 	// Floor 4: the only ones that name drivers.

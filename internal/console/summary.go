@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/internal/client"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
@@ -88,7 +89,10 @@ func Outcome(s *pb.JobStatus) error {
 	case pb.JobState_JOB_STATE_CANCELED:
 		return Exitf(Canceled, "job %s (%s) was cancelled%s", s.Id, Plain(s.Name), because(s.Error))
 	case pb.JobState_JOB_STATE_FAILED:
-		return Exitf(JobFailed, "job %s (%s) failed%s", s.Id, Plain(s.Name), because(s.Error))
+		if s.Error == "" {
+			return Exitf(JobFailed, "job %s (%s) failed", s.Id, Plain(s.Name))
+		}
+		return Exitf(JobFailed, "job %s (%s) failed: %w", s.Id, Plain(s.Name), dataflow.NamedError(Plain(s.Error), s.ErrorNames))
 	}
 	if !client.Ended(s.State) {
 		return Exitf(JobFailed, "job %s (%s) is still %s", s.Id, Plain(s.Name), State(s.State))

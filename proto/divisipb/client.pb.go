@@ -640,6 +640,7 @@ type JobStatus struct {
 	Placed             map[string]int64       `protobuf:"bytes,22,rep,name=placed,proto3" json:"placed,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // attempts that were done, by level of Placement
 	Copies             int64                  `protobuf:"varint,23,opt,name=copies,proto3" json:"copies,omitempty"`                                                                           // attempts started beside slow ones
 	Priority           int32                  `protobuf:"varint,24,opt,name=priority,proto3" json:"priority,omitempty"`
+	ErrorNames         []string               `protobuf:"bytes,25,rep,name=error_names,json=errorNames,proto3" json:"error_names,omitempty"` // of the errors that the cause is, see dataflow.RegisterError
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -840,6 +841,13 @@ func (x *JobStatus) GetPriority() int32 {
 		return x.Priority
 	}
 	return 0
+}
+
+func (x *JobStatus) GetErrorNames() []string {
+	if x != nil {
+		return x.ErrorNames
+	}
+	return nil
 }
 
 type StageStatus struct {
@@ -1980,7 +1988,7 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\bpriority\x18\x05 \x01(\x05R\bpriority\"9\n" +
 	"\vSubmitReply\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x18\n" +
-	"\aexisted\x18\x02 \x01(\bR\aexisted\"\x9d\a\n" +
+	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xbe\a\n" +
 	"\tJobStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2009,7 +2017,9 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\x05queue\x18\x15 \x01(\tR\x05queue\x128\n" +
 	"\x06placed\x18\x16 \x03(\v2 .divisi.v1.JobStatus.PlacedEntryR\x06placed\x12\x16\n" +
 	"\x06copies\x18\x17 \x01(\x03R\x06copies\x12\x1a\n" +
-	"\bpriority\x18\x18 \x01(\x05R\bpriority\x1a;\n" +
+	"\bpriority\x18\x18 \x01(\x05R\bpriority\x12\x1f\n" +
+	"\verror_names\x18\x19 \x03(\tR\n" +
+	"errorNames\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a9\n" +

@@ -1117,8 +1117,9 @@ type TaskFailure struct {
 	KilledHost    bool                   `protobuf:"varint,7,opt,name=killed_host,json=killedHost,proto3" json:"killed_host,omitempty"` // its process died: signal, memory, exit
 	LostInputs    []*TaskID              `protobuf:"bytes,8,rep,name=lost_inputs,json=lostInputs,proto3" json:"lost_inputs,omitempty"`  // producers whose blocks are gone or corrupt
 	Stats         *TaskStats             `protobuf:"bytes,9,opt,name=stats,proto3" json:"stats,omitempty"`
-	Corrupt       bool                   `protobuf:"varint,10,opt,name=corrupt,proto3" json:"corrupt,omitempty"`            // of the lost inputs at least one was there, and damaged
-	LostAt        []string               `protobuf:"bytes,11,rep,name=lost_at,json=lostAt,proto3" json:"lost_at,omitempty"` // the workers that lost_inputs were asked of, as many
+	Corrupt       bool                   `protobuf:"varint,10,opt,name=corrupt,proto3" json:"corrupt,omitempty"`                        // of the lost inputs at least one was there, and damaged
+	LostAt        []string               `protobuf:"bytes,11,rep,name=lost_at,json=lostAt,proto3" json:"lost_at,omitempty"`             // the workers that lost_inputs were asked of, as many
+	ErrorNames    []string               `protobuf:"bytes,12,rep,name=error_names,json=errorNames,proto3" json:"error_names,omitempty"` // of the errors that it is, see dataflow.RegisterError
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1226,6 +1227,13 @@ func (x *TaskFailure) GetCorrupt() bool {
 func (x *TaskFailure) GetLostAt() []string {
 	if x != nil {
 		return x.LostAt
+	}
+	return nil
+}
+
+func (x *TaskFailure) GetErrorNames() []string {
+	if x != nil {
+		return x.ErrorNames
 	}
 	return nil
 }
@@ -1466,7 +1474,7 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"wall_nanos\x18\v \x01(\x03R\twallNanos\x12\x1b\n" +
 	"\tcpu_nanos\x18\f \x01(\x03R\bcpuNanos\x12(\n" +
-	"\x10fetch_wait_nanos\x18\r \x01(\x03R\x0efetchWaitNanos\"\x80\x03\n" +
+	"\x10fetch_wait_nanos\x18\r \x01(\x03R\x0efetchWaitNanos\"\xa1\x03\n" +
 	"\vTaskFailure\x12!\n" +
 	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x120\n" +
 	"\ttask_kind\x18\x02 \x01(\x0e2\x13.divisi.v1.TaskKindR\btaskKind\x12\x1d\n" +
@@ -1482,7 +1490,9 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\x05stats\x18\t \x01(\v2\x14.divisi.v1.TaskStatsR\x05stats\x12\x18\n" +
 	"\acorrupt\x18\n" +
 	" \x01(\bR\acorrupt\x12\x17\n" +
-	"\alost_at\x18\v \x03(\tR\x06lostAt\"\xe2\x02\n" +
+	"\alost_at\x18\v \x03(\tR\x06lostAt\x12\x1f\n" +
+	"\verror_names\x18\f \x03(\tR\n" +
+	"errorNames\"\xe2\x02\n" +
 	"\fTaskProgress\x12!\n" +
 	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x12\x1a\n" +
 	"\bfraction\x18\x02 \x01(\x01R\bfraction\x12\x17\n" +

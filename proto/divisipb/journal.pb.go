@@ -1368,6 +1368,7 @@ type JobEnded struct {
 	State         JobState               `protobuf:"varint,1,opt,name=state,proto3,enum=divisi.v1.JobState" json:"state,omitempty"`
 	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	ErrorStack    string                 `protobuf:"bytes,3,opt,name=error_stack,json=errorStack,proto3" json:"error_stack,omitempty"`
+	ErrorNames    []string               `protobuf:"bytes,4,rep,name=error_names,json=errorNames,proto3" json:"error_names,omitempty"` // see dataflow.RegisterError
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1421,6 +1422,13 @@ func (x *JobEnded) GetErrorStack() string {
 		return x.ErrorStack
 	}
 	return ""
+}
+
+func (x *JobEnded) GetErrorNames() []string {
+	if x != nil {
+		return x.ErrorNames
+	}
+	return nil
 }
 
 type SinkCleaned struct {
@@ -1674,12 +1682,14 @@ const file_divisi_v1_journal_proto_rawDesc = "" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\"\x0e\n" +
 	"\fPublishBegan\"#\n" +
 	"\rSinkPublished\x12\x12\n" +
-	"\x04sink\x18\x01 \x01(\x05R\x04sink\"l\n" +
+	"\x04sink\x18\x01 \x01(\x05R\x04sink\"\x8d\x01\n" +
 	"\bJobEnded\x12)\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x13.divisi.v1.JobStateR\x05state\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1f\n" +
 	"\verror_stack\x18\x03 \x01(\tR\n" +
-	"errorStack\":\n" +
+	"errorStack\x12\x1f\n" +
+	"\verror_names\x18\x04 \x03(\tR\n" +
+	"errorNames\":\n" +
 	"\vSinkCleaned\x12\x12\n" +
 	"\x04sink\x18\x01 \x01(\x05R\x04sink\x12\x17\n" +
 	"\agave_up\x18\x02 \x01(\tR\x06gaveUp\"\f\n" +

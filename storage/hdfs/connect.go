@@ -53,7 +53,7 @@ func (l *lane) get() (*connection, error) {
 	if o.KerberosClient != nil {
 		k, err := kerberos()
 		if err != nil {
-			return nil, final{err}
+			return nil, storage.Invalid(err)
 		}
 		o.KerberosClient = k
 	}
@@ -133,12 +133,12 @@ func (fs *FS) retry(ctx context.Context, f func() error) error {
 		if err == nil || !passing(err) {
 			return err
 		}
-		limit := fs.patience
+		limit, passed := fs.patience, storage.ErrTransient
 		if !fs.met.Load() {
-			limit = fs.unmet
+			limit, passed = fs.unmet, storage.ErrUnreachable
 		}
 		if time.Since(began)+pause > limit {
-			return fmt.Errorf("%w: tried for %v: %w", storage.ErrTransient, time.Since(began).Round(time.Second), err)
+			return fmt.Errorf("%w: tried for %v: %w", passed, time.Since(began).Round(time.Second), err)
 		}
 		if werr := wait(ctx, pause); werr != nil {
 			return fmt.Errorf("%w, after %w", werr, err)

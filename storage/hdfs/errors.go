@@ -13,7 +13,7 @@ import (
 )
 
 // errNotFolder says that something above a name is a file.
-var errNotFolder = errors.New("something above it is a file and no folder")
+var errNotFolder = storage.Invalid(errors.New("something above it is a file and no folder"))
 
 // final is an error that no waiting changes, whatever it wraps.
 type final struct{ error }

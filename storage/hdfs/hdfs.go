@@ -38,9 +38,17 @@ import (
 
 // Files that this driver does not read or write.
 var (
-	ErrEncrypted    = errors.New("the file or folder lies in an encryption zone, which this driver does not read or write: use one outside of it")
-	ErrErasureCoded = errors.New("the file or folder is erasure-coded, which this driver does not read or write: use one with replication (hdfs ec -setPolicy -replicate)")
+	ErrEncrypted    = unsupported("the file or folder lies in an encryption zone, which this driver does not read or write: use one outside of it")
+	ErrErasureCoded = unsupported("the file or folder is erasure-coded, which this driver does not read or write: use one with replication (hdfs ec -setPolicy -replicate)")
 )
+
+// unsupported is an error of storage.ErrUnsupported, by its text.
+type unsupported string
+
+func (e unsupported) Error() string { return string(e) }
+
+// Is makes it one of storage.ErrUnsupported.
+func (e unsupported) Is(target error) bool { return target == storage.ErrUnsupported }
 
 func init() {
 	storage.Register(storage.Driver{
@@ -93,11 +101,11 @@ const scheme = "hdfs://"
 func open(_ context.Context, uri string) (storage.Filesystem, string, error) {
 	authority, name, err := split(uri)
 	if err != nil {
-		return nil, "", failed("resolve", uri, err)
+		return nil, "", failed("resolve", uri, storage.Invalid(err))
 	}
 	t, err := configured(authority)
 	if err != nil {
-		return nil, "", failed("resolve", uri, err)
+		return nil, "", failed("resolve", uri, storage.Invalid(err))
 	}
 	shared.Lock()
 	defer shared.Unlock()

@@ -112,6 +112,10 @@ func failed(op, name string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOTDIR) && (op == "open" || op == "stat"):
 		err = fmt.Errorf("%w: something above it is a file and no folder (%w)", storage.ErrNotExist, err)
+	case errors.Is(err, syscall.EROFS):
+		err = fmt.Errorf("%w: %w", storage.ErrPermission, err)
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.EINVAL):
+		err = storage.Invalid(err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		err = fmt.Errorf("%w: free space there, or name another place", err)
 	}

@@ -65,7 +65,7 @@ func Drop(name string) {
 func open(_ context.Context, uri string) (storage.Filesystem, string, error) {
 	host, name, _ := strings.Cut(strings.TrimPrefix(uri, scheme), "/")
 	if host == "" {
-		return nil, "", &storage.Error{Op: "resolve", Path: uri, Err: errors.New("the filesystem's name is missing: mem://filesystem/name")}
+		return nil, "", &storage.Error{Op: "resolve", Path: uri, Err: storage.Invalid(errors.New("the filesystem's name is missing: mem://filesystem/name"))}
 	}
 	return Named(host), clean(name), nil
 }

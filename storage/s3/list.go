@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -186,10 +187,32 @@ func (f *FS) head(ctx context.Context, op, name string) (o minio.ObjectInfo, err
 	}
 	err = f.try(ctx, op, name, func(c call) error {
 		o, err = f.core.StatObject(c.ctx, f.bucket, name, minio.StatObjectOptions{})
-		return err
+		return f.why(c, name, err)
 	})
 	o.Key = name
 	return o, err
+}
+
+// why is the reason for which a HEAD was refused: its answer has no body, and so no
+// code, so that an expired token looks like any bad request. A GET's has one.
+func (f *FS) why(c call, name string, err error) error {
+	r, ok := errors.AsType[minio.ErrorResponse](err)
+	if !ok || r.StatusCode < 300 || r.StatusCode >= 500 || r.StatusCode == http.StatusNotFound || r.StatusCode == http.StatusTooManyRequests {
+		return err
+	}
+	var first minio.GetObjectOptions
+	if first.SetRange(0, 0) != nil {
+		return err
+	}
+	body, _, _, gerr := f.core.GetObject(c.ctx, f.bucket, name, first)
+	if gerr == nil {
+		body.Close()
+		return err
+	}
+	if g, ok := errors.AsType[minio.ErrorResponse](gerr); ok && g.StatusCode == r.StatusCode && g.Code != "" {
+		return gerr
+	}
+	return err
 }
 
 // Stat describes an object, or a folder that holds something.

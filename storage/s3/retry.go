@@ -22,13 +22,20 @@ import (
 // nothing of the request but what the server names it by.
 type fault struct {
 	is       error // one of storage's, or nil
+	final    bool  // no repetition changes it
 	code     string
 	text     string
 	request  string // the server's id for it
 	attempts int
 }
 
-func (e *fault) Unwrap() error { return e.is }
+func (e *fault) Unwrap() error {
+	if e.is == nil && e.final {
+		return storage.ErrInvalid
+	}
+	return e.is
+}
+
 func (e *fault) Error() string {
 	var b strings.Builder
 	if e.is != nil {
@@ -93,7 +100,7 @@ func (f *FS) tryFor(ctx context.Context, idle time.Duration, op, name string, do
 		delay := time.Duration(rand.Int64N(int64(pause) + 1))
 		if again && time.Since(began)+delay > f.budget() {
 			again = false
-			e.is = storage.ErrTransient
+			e.is = f.passing()
 		}
 		if !again {
 			return f.failed(op, name, e)
@@ -115,6 +122,16 @@ func (f *FS) once(ctx context.Context, idle time.Duration, n int, do func(c call
 		return fmt.Errorf("%w for %v", errStalled, idle)
 	}
 	return err
+}
+
+// passing is what a failure that may pass is called.
+func (f *FS) passing() error {
+	select {
+	case <-f.alive:
+		return storage.ErrTransient
+	default:
+		return storage.ErrUnreachable
+	}
 }
 
 // budget is the time for all attempts. A server that has never answered is more
@@ -149,11 +166,13 @@ func (f *FS) judge(err error, n int) (e *fault, again bool) {
 	switch {
 	case errors.As(err, &certificate), errors.As(err, &authority):
 		e.text += " (AWS_CA_BUNDLE names further authorities)"
+		e.final = true
 		return e, false
 	case errors.As(err, &dns) && dns.IsNotFound:
 		e.text += " (is AWS_ENDPOINT_URL_S3 or AWS_REGION right?)"
 		return e, n < 3
 	case strings.Contains(e.text, "server gave HTTP response to HTTPS client"):
+		e.final = true
 		return e, false
 	}
 	return e, true // resets, time-outs, truncated bodies, answers that are no XML
@@ -169,6 +188,9 @@ func (f *FS) judgeResponse(r minio.ErrorResponse, n int) (e *fault, again bool) 
 		e.is = storage.ErrPermission
 		f.refresh() // a role's are renewed; what is written in a file may be, too
 		return e, n < 3
+	case "InvalidBucketName", "InvalidArgument", "InvalidRequest", "KeyTooLongError", "EntityTooLarge", "MethodNotAllowed",
+		"NotImplemented", "AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException":
+		e.final = true
 	case "NoSuchKey":
 		e.is = storage.ErrNotExist
 		return e, false

@@ -112,14 +112,14 @@ func open(_ context.Context, uri string) (storage.Filesystem, string, error) {
 	if strings.Contains(bucket, "@") {
 		// Whatever stands before the @ is not repeated.
 		return nil, "", &storage.Error{Op: "resolve", Path: scheme + bucket[strings.LastIndexByte(bucket, '@')+1:] + "/" + key,
-			Err: errors.New("credentials have no place in a name: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")}
+			Err: storage.Invalid(errors.New("credentials have no place in a name: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"))}
 	}
 	if bucket == "" {
-		return nil, "", &storage.Error{Op: "resolve", Path: uri, Err: errors.New("the bucket is missing: s3://bucket/key")}
+		return nil, "", &storage.Error{Op: "resolve", Path: uri, Err: storage.Invalid(errors.New("the bucket is missing: s3://bucket/key"))}
 	}
 	c, err := environment()
 	if err != nil {
-		return nil, "", &storage.Error{Op: "resolve", Path: uri, Err: err}
+		return nil, "", &storage.Error{Op: "resolve", Path: uri, Err: storage.Invalid(err)}
 	}
 	buckets.Lock()
 	defer buckets.Unlock()
@@ -128,7 +128,7 @@ func open(_ context.Context, uri string) (storage.Filesystem, string, error) {
 	}
 	fs, err := newFS(c, bucket, standard)
 	if err != nil {
-		return nil, "", &storage.Error{Op: "resolve", Path: uri, Err: err}
+		return nil, "", &storage.Error{Op: "resolve", Path: uri, Err: storage.Invalid(err)}
 	}
 	if buckets.m[c] == nil {
 		buckets.m[c] = map[string]*FS{}

@@ -112,6 +112,7 @@ type panicError struct {
 }
 
 func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+func (p *panicError) Unwrap() error { return dataflow.ErrPanic }
 
 // env makes what the attempt's operators are given; the function frees it.
 func (a *attempt) env(ctx context.Context) (*dataflow.Env, func(), error) {

@@ -31,7 +31,7 @@ func chunked(r *pb.TaskResult) []*pb.TaskResult {
 // failure is what the coordinator is told of an error.
 func (a *attempt) failure(err error) *pb.TaskFailure {
 	kind := dataflow.KindOf(err)
-	f := &pb.TaskFailure{Id: a.spec.Id, TaskKind: a.spec.Kind, Message: err.Error()}
+	f := &pb.TaskFailure{Id: a.spec.Id, TaskKind: a.spec.Kind, Message: err.Error(), ErrorNames: dataflow.ErrorNames(err)}
 	var p *panicError
 	if errors.As(err, &p) {
 		kind, f.Stack = dataflow.User, p.stack

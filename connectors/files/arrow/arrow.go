@@ -118,7 +118,7 @@ func open(env *dataflow.Env, in *files.Input) (*openFile, error) {
 	}
 	f := &openFile{random: random}
 	err = random.Guard("arrow.Read", func() (err error) {
-		opts := []ipc.Option{ipc.WithAllocator(files.Bounded(env.Alloc)), ipc.WithMetadataSizeLimit(metadataMax), ipc.WithBodySizeLimit(bodyMax)}
+		opts := []ipc.Option{ipc.WithAllocator(files.Bounded(env)), ipc.WithMetadataSizeLimit(metadataMax), ipc.WithBodySizeLimit(bodyMax)}
 		isFile, err := checkSchema(random, in.Size)
 		if err != nil {
 			return err

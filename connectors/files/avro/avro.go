@@ -62,7 +62,7 @@ func (r reader) Open(env *dataflow.Env, in *files.Input, schema *arrow.Schema) (
 		in.Close()
 		return nil, err
 	}
-	d := &decoder{file: f, in: in}
+	d := &decoder{file: f, in: in, env: env}
 	err = f.random.Guard("avro.Read", func() error {
 		if err := d.columns(schema); err != nil {
 			return err

@@ -161,6 +161,7 @@ func (f *file) readMetadata() (map[string][]byte, error) {
 type decoder struct {
 	*file
 	in      *files.Input
+	env     *dataflow.Env
 	fields  []decode // of the file's record, in its order
 	column  []int    // where each goes; -1: it is passed over
 	lacking []int    // columns that the file lacks, and that are null
@@ -271,7 +272,7 @@ func (d *decoder) block() error {
 	if err != nil {
 		return err
 	}
-	if n < 0 || size < 0 || size > d.seq.Left() || size > blockMax {
+	if n < 0 || size < 0 || size > d.seq.Left() || size > d.most() {
 		return fmt.Errorf("it claims %d records in %d bytes", n, size)
 	}
 	if d.stored, err = d.seq.Bytes(d.stored, size); err != nil {
@@ -304,8 +305,8 @@ func (d *decoder) decompress() ([]byte, error) {
 			return nil, io.ErrUnexpectedEOF
 		}
 		n, err := snappy.DecodedLen(d.stored[:end])
-		if err == nil && n > blockMax {
-			err = fmt.Errorf("it claims %d bytes", n)
+		if err == nil && int64(n) > d.most() {
+			err = files.TooMuch(d.env, int64(n), blockMax)
 		}
 		if err != nil {
 			return nil, err
@@ -335,10 +336,14 @@ func (d *decoder) decompress() ([]byte, error) {
 		r = z
 	}
 	out := bytes.NewBuffer(d.plain[:0])
-	n, err := out.ReadFrom(io.LimitReader(r, blockMax+1))
+	most := d.most()
+	n, err := out.ReadFrom(io.LimitReader(r, most+1))
 	d.plain = out.Bytes()
-	if n > blockMax {
-		err = fmt.Errorf("it has more than %d bytes", blockMax)
+	if n > most {
+		err = files.TooMuch(d.env, n, blockMax)
 	}
 	return d.plain, err
 }
+
+// most is how many bytes a block may have.
+func (d *decoder) most() int64 { return files.PieceMax(d.env, blockMax) }

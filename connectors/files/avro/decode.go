@@ -12,6 +12,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/hamba/avro/v2"
+
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 // input is what is left of a block.
@@ -68,7 +70,7 @@ func compile(s avro.Schema, f arrow.Field) (decode, error) {
 	if ref, ok := s.(*avro.RefSchema); ok {
 		s = ref.Schema()
 	}
-	wrong := fmt.Errorf("column %s is Avro's %s, which cannot be read as %s", f.Name, s.Type(), f.Type)
+	wrong := dataflow.Mark(fmt.Errorf("column %s is Avro's %s, which cannot be read as %s", f.Name, s.Type(), f.Type), dataflow.ErrColumns)
 	switch s := s.(type) {
 	case *avro.UnionSchema:
 		return compileUnion(s, f)

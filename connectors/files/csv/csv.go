@@ -192,7 +192,7 @@ func (r reader) places(in *files.Input, schema *arrow.Schema) (places []int, wid
 			if ok {
 				err = fmt.Errorf("the header names column %q twice", f.Name)
 			}
-			return nil, 0, &dataflow.Error{Op: "csv.Read", Path: in.Path, Kind: dataflow.User, Err: err, Try: "does the file have a header? the option header says so"}
+			return nil, 0, &dataflow.Error{Op: "csv.Read", Path: in.Path, Kind: dataflow.User, Err: dataflow.Mark(err, dataflow.ErrColumns), Try: "does the file have a header? the option header says so"}
 		}
 		places = append(places, i)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -43,6 +44,7 @@ func NewParser(b *array.RecordBuilder) (files.RowParser, error) {
 
 var (
 	errNotJSON   = errors.New("no valid JSON")
+	errNotUTF8   = errors.New("no valid UTF-8, which JSON is")
 	errNotObject = errors.New("no JSON object")
 )
 
@@ -51,6 +53,9 @@ var null = value("null")
 func (p *parser) Parse(line []byte) (err error) {
 	if !json.Valid(line) {
 		return errNotJSON
+	}
+	if !utf8.Valid(line) {
+		return errNotUTF8
 	}
 	from := skipSpace(line, 0)
 	if line[from] != '{' {

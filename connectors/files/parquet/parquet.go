@@ -99,9 +99,10 @@ func open(env *dataflow.Env, in *files.Input) (*openFile, error) {
 		if err := checkFooter(random, in.Size); err != nil {
 			return err
 		}
-		props := parquet.NewReaderProperties(files.Bounded(env.Alloc))
+		props := parquet.NewReaderProperties(files.Bounded(env))
 		props.BufferedStreamEnabled = true // read pages, not whole column chunks
-		props.MaxCompressedPageSize, props.MaxUncompressedPageSize = pageBytesMax, pageBytesMax
+		most := files.PieceMax(env, pageBytesMax)
+		props.MaxCompressedPageSize, props.MaxUncompressedPageSize = most, most
 		if f.pq, err = file.NewParquetReader(random, file.WithReadProps(props)); err != nil {
 			return err
 		}
@@ -112,7 +113,7 @@ func open(env *dataflow.Env, in *files.Input) (*openFile, error) {
 		// trusts: one wrong bit asks for hundreds of gigabytes. Parquet's own is enough.
 		f.pq.MetaData().FileMetaData.KeyValueMetadata = nil
 		var arrowProps pqarrow.ArrowReadProperties
-		if f.arrow, err = pqarrow.NewFileReader(f.pq, arrowProps, files.Bounded(env.Alloc)); err != nil {
+		if f.arrow, err = pqarrow.NewFileReader(f.pq, arrowProps, files.Bounded(env)); err != nil {
 			return err
 		}
 		s, err := f.arrow.Schema()
@@ -127,7 +128,7 @@ func open(env *dataflow.Env, in *files.Input) (*openFile, error) {
 		for _, leaf := range leaves {
 			arrowProps.SetReadDict(leaf, true)
 		}
-		f.arrow, err = pqarrow.NewFileReader(f.pq, arrowProps, files.Bounded(env.Alloc))
+		f.arrow, err = pqarrow.NewFileReader(f.pq, arrowProps, files.Bounded(env))
 		return err
 	})
 	if err != nil {

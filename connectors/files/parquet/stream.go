@@ -224,7 +224,7 @@ func (s *stream) spelled(chunks []arrow.Array) (arrow.Array, error) {
 		}
 	}()
 	for _, c := range chunks {
-		a, err := expand(files.Bounded(s.env.Alloc), c.(*array.Dictionary))
+		a, err := expand(files.Bounded(s.env), c.(*array.Dictionary))
 		if err != nil {
 			return nil, err
 		}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 const classPrefix = "org.apache.hadoop.io."
@@ -125,7 +127,7 @@ func (c class) decode(name string, b []byte) (text []byte, n int64, f float64, e
 // either, integers and floats any that is as wide or wider, and no value is null.
 func appender(name string, f arrow.Field) (func(b array.Builder, raw []byte) error, error) {
 	c := classes[name]
-	wrong := fmt.Errorf("column %s holds %s, which cannot be read as %s", f.Name, strings.TrimPrefix(name, classPrefix), f.Type)
+	wrong := dataflow.Mark(fmt.Errorf("column %s holds %s, which cannot be read as %s", f.Name, strings.TrimPrefix(name, classPrefix), f.Type), dataflow.ErrColumns)
 	var put func(b array.Builder, text []byte, n int64, x float64)
 	switch f.Type.ID() {
 	case arrow.STRING, arrow.BINARY:
