@@ -61,7 +61,7 @@ func inspectPlan(a *app, name string) error {
 	}
 	p, err := plan.Parse(b)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return printPlan(a.out, p, "text")
 }

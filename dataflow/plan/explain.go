@@ -54,52 +54,6 @@ func stageName(t *tree, boundary *dataflow.Node) string {
 	return strings.Join(names, "+")
 }
 
-// JSON is the plan as it travels.
-func (p *Plan) JSON() ([]byte, error) { return json.Marshal(p) }
-
-// Parse reads a plan and refuses one made by a newer release.
-func Parse(b []byte) (*Plan, error) {
-	p := &Plan{}
-	if err := json.Unmarshal(b, p); err != nil {
-		return nil, fmt.Errorf("plan: %w", err)
-	}
-	if p.Version != Version {
-		return nil, fmt.Errorf("plan: version %d, this release reads %d", p.Version, Version)
-	}
-	return p, p.check()
-}
-
-// check makes a plan from outside safe to index by.
-func (p *Plan) check() error {
-	for i, s := range p.Stages {
-		if s.ID != i {
-			return fmt.Errorf("plan: stage %d is numbered %d", i, s.ID)
-		}
-		for _, in := range s.Inputs {
-			switch {
-			case in.Mode == BySplit && (in.Source < 0 || in.Source >= len(p.Sources)),
-				in.Mode != BySplit && (in.Exchange < 0 || in.Exchange >= len(p.Exchanges)):
-				return fmt.Errorf("plan: stage %d reads what is not there", i)
-			}
-		}
-		x, k := s.Output.Exchange, s.Output.Sink
-		if (x < 0) == (k < 0) || x >= len(p.Exchanges) || k >= len(p.Sinks) || s.Output.Sample >= len(p.Exchanges) {
-			return fmt.Errorf("plan: stage %d writes to what is not there", i)
-		}
-	}
-	for i, x := range p.Exchanges {
-		if x.ID != i || x.Partitions < 1 {
-			return fmt.Errorf("plan: exchange %d has number %d and %d partitions", i, x.ID, x.Partitions)
-		}
-		for _, s := range append(append([]int{}, x.Producers...), x.Consumers...) {
-			if s < 0 || s >= len(p.Stages) {
-				return fmt.Errorf("plan: exchange %d names stage %d of %d", i, s, len(p.Stages))
-			}
-		}
-	}
-	return nil
-}
-
 // Text is the plan for people.
 func (p *Plan) Text() string {
 	var b strings.Builder
