@@ -89,7 +89,9 @@ func (s *state) launch(js *jobState, w *workerState, a job.Attempt) {
 			spec.ExchangeVersions[int32(x)] = s.locate(js, w, t, x)
 		}
 	}
-	w.session.send(&divisipb.ToWorker{Body: &divisipb.ToWorker_Launch{Launch: &divisipb.Launch{Task: spec}}})
+	for _, page := range spec.Pages(receiptBytesMax) {
+		w.session.send(&divisipb.ToWorker{Body: &divisipb.ToWorker_Launch{Launch: &divisipb.Launch{Task: page}}})
+	}
 }
 
 // introduce tells a worker of a job it does not know yet.

@@ -329,10 +329,16 @@ func except(stages ...int32) func(*divisipb.TaskSpec) *divisipb.FromWorker {
 // twoStages reads a source, exchanges two fixed partitions, writes a sink.
 func twoStages(t *testing.T) *divisipb.SubmitRequest {
 	t.Helper()
+	return twoStagesOf(t, 2)
+}
+
+// twoStagesOf has so many partitions.
+func twoStagesOf(t *testing.T, partitions int) *divisipb.SubmitRequest {
+	t.Helper()
 	p := &plan.Plan{
 		Version: plan.Version, Job: "count", Fingerprint: "f",
 		Sources: []plan.Source{{Name: "in"}}, Sinks: []plan.Sink{{Name: "out"}},
-		Exchanges: []plan.Exchange{{Exchange: dataflow.Exchange{Kind: dataflow.Hash, Partitions: 2}, Fixed: true, Producers: []int{0}, Consumers: []int{1}}},
+		Exchanges: []plan.Exchange{{Exchange: dataflow.Exchange{Kind: dataflow.Hash, Partitions: partitions}, Fixed: true, Producers: []int{0}, Consumers: []int{1}}},
 		Stages: []plan.Stage{
 			{ID: 0, Name: "read", Inputs: []plan.Input{{Mode: plan.BySplit, Source: 0, Exchange: -1}}, Output: plan.Output{Exchange: 0, Sink: -1, Sample: -1}},
 			{ID: 1, Name: "write", Inputs: []plan.Input{{Mode: plan.ByPartition, Source: -1, Exchange: 0}}, Output: plan.Output{Exchange: -1, Sink: 0, Sample: -1}},

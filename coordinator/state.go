@@ -21,13 +21,14 @@ import (
 
 // Bounds of what is kept of the past.
 const (
-	endedJobsMax    = 1_000 // with status and events
-	machinesMax     = 50    // ended jobs of which every detail is kept
-	eventsMax       = 5_000 // of a job, in memory
-	archivedEvents  = 200   // of an ended job, after a restart
-	departedMax     = 1_000 // lost incarnations that are refused
-	failuresMax     = 200   // failures of a job whose log tails are kept
-	blocksPerChunk  = 1_000 // of a Locations message
+	endedJobsMax    = 1_000   // with status and events
+	machinesMax     = 50      // ended jobs of which every detail is kept
+	eventsMax       = 5_000   // of a job, in memory
+	archivedEvents  = 200     // of an ended job, after a restart
+	departedMax     = 1_000   // lost incarnations that are refused
+	failuresMax     = 200     // failures of a job whose log tails are kept
+	blocksPerChunk  = 1_000   // of a Locations message
+	receiptBytesMax = 2 << 20 // of a Launch message
 	tickEvery       = 100 * time.Millisecond
 	watchEvery      = 100 * time.Millisecond
 	exclusionScore  = 5.0 // failures on a worker, each halved every exclusionDecay

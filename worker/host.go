@@ -45,6 +45,8 @@ const (
 	attachWithin = 30 * time.Second
 	// lastWords is how long is waited for what a process said before it ended.
 	lastWords = time.Second
+	// receiptBytesMax is how much a message to a host has of the receipts to publish.
+	receiptBytesMax = 2 << 20
 )
 
 // startHost begins to start a job's host; what is put into its outbox is sent once it

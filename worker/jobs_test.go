@@ -32,6 +32,8 @@ func build(j *dataflow.Job) {
 	case "splits", "none", "waits":
 		of := map[string]numbers{"splits": {Splits: 2500, Rows: 1}, "none": {}, "waits": {Splits: 2, Wait: true}}[j.Name()]
 		dataflow.Write(dataflow.Count(dataflow.Read(j, dataflow.CustomSource[int64]("numbers", of))), dataflow.TSV[dataflow.Pair[int64, int64]](j.Arg(0)))
+	case "published":
+		dataflow.Write(dataflow.Read(j, dataflow.CustomSource[int64]("numbers", numbers{Splits: 1, Rows: 1})), dataflow.CustomSink[int64]("counting", countingSink{j.Arg(0)}))
 	case "shipped":
 		lines := dataflow.Read(j, dataflow.Lines(j.Arg(0)))
 		with := dataflow.MapTask(lines, func(t *dataflow.Task) func(string) string {

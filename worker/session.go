@@ -276,6 +276,7 @@ func (w *Worker) sendLocked(m *pb.FromWorker) {
 
 // receive carries out what the coordinator says, until the stream ends.
 func (w *Worker) receive(s *session) error {
+	var launches pb.Launches
 	for {
 		m, err := s.stream.Recv()
 		if err == io.EOF {
@@ -303,7 +304,9 @@ func (w *Worker) receive(s *session) error {
 		case *pb.ToWorker_Locations:
 			w.tellLocations(b.Locations)
 		case *pb.ToWorker_Launch:
-			w.launch(b.Launch.Task)
+			if spec := launches.Add(b.Launch.Task); spec != nil {
+				w.launch(spec)
+			}
 		case *pb.ToWorker_CancelTask:
 			w.cancelTask(b.CancelTask)
 		case *pb.ToWorker_EndJob:

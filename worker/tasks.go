@@ -98,7 +98,9 @@ func (w *Worker) begin(t *task) {
 	}
 	t.sent = true
 	j.host.tasks[t.key] = t
-	j.host.out.put(&pb.ToHost{Body: &pb.ToHost_Run{Run: t.spec}})
+	for _, page := range t.spec.Pages(receiptBytesMax) {
+		j.host.out.put(&pb.ToHost{Body: &pb.ToHost_Run{Run: page}})
+	}
 }
 
 // cancelTask ends an attempt that nobody needs any more.

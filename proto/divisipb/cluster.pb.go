@@ -237,6 +237,7 @@ type TaskSpec struct {
 	MemoryBytes  int64                  `protobuf:"varint,12,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // a larger reservation than usual, after running out; 0: the usual
 	// versions[i] is the state of Locations the attempt must have seen: exchange -> version.
 	ExchangeVersions map[int32]int64 `protobuf:"bytes,13,rep,name=exchange_versions,json=exchangeVersions,proto3" json:"exchange_versions,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	More             bool            `protobuf:"varint,14,opt,name=more,proto3" json:"more,omitempty"` // PUBLISH: further receipts of the same attempt follow, in messages with its id
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -360,6 +361,13 @@ func (x *TaskSpec) GetExchangeVersions() map[int32]int64 {
 		return x.ExchangeVersions
 	}
 	return nil
+}
+
+func (x *TaskSpec) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 // JobSpec is told once to each worker that runs tasks of a job.
@@ -1377,7 +1385,7 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x14\n" +
 	"\x05hosts\x18\x03 \x03(\tR\x05hosts\x12\x18\n" +
-	"\apayload\x18\x04 \x01(\fR\apayload\"\xac\x04\n" +
+	"\apayload\x18\x04 \x01(\fR\apayload\"\xc0\x04\n" +
 	"\bTaskSpec\x12!\n" +
 	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x12'\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x13.divisi.v1.TaskKindR\x04kind\x12&\n" +
@@ -1392,7 +1400,8 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	" \x01(\x05R\x05slots\x12\x1a\n" +
 	"\breceipts\x18\v \x03(\fR\breceipts\x12!\n" +
 	"\fmemory_bytes\x18\f \x01(\x03R\vmemoryBytes\x12V\n" +
-	"\x11exchange_versions\x18\r \x03(\v2).divisi.v1.TaskSpec.ExchangeVersionsEntryR\x10exchangeVersions\x1aC\n" +
+	"\x11exchange_versions\x18\r \x03(\v2).divisi.v1.TaskSpec.ExchangeVersionsEntryR\x10exchangeVersions\x12\x12\n" +
+	"\x04more\x18\x0e \x01(\bR\x04more\x1aC\n" +
 	"\x15ExchangeVersionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x98\x04\n" +

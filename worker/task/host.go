@@ -133,6 +133,7 @@ func (h *host) run(ctx context.Context, build func(*dataflow.Job)) error {
 	h.wg.Go(func() { h.memory.watch(ctx) })
 	h.wg.Go(func() { h.report(ctx) })
 	h.wg.Go(func() { h.guardDisk(ctx) })
+	var launches pb.Launches
 	for {
 		m, err := h.stream.Recv()
 		if err == io.EOF {
@@ -146,7 +147,9 @@ func (h *host) run(ctx context.Context, build func(*dataflow.Job)) error {
 		}
 		switch b := m.Body.(type) {
 		case *pb.ToHost_Run:
-			h.launch(ctx, b.Run)
+			if spec := launches.Add(b.Run); spec != nil {
+				h.launch(ctx, spec)
+			}
 		case *pb.ToHost_Cancel:
 			h.cancel(b.Cancel)
 		case *pb.ToHost_Locations:
