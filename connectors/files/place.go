@@ -164,20 +164,15 @@ func (l *lie) add(more lie) {
 	}
 }
 
-// home is the host that a range is packed for: of those with the most of it, the one that
-// has the least to read yet, or the one that reads what comes before it unless that has
-// so many bytes more to read. "" where its bytes lie is not known.
-func (p placed) home(load map[string]int64, before string, more int64) string {
-	best := ""
-	for _, h := range slices.Sorted(maps.Keys(p.lies.hosts)) {
-		if best == "" || cmp.Or(cmp.Compare(p.lies.hosts[h], p.lies.hosts[best]), cmp.Compare(load[best], load[h])) > 0 {
-			best = h
+// together says whether some host has all of what lies so far, of so many bytes, and all
+// of a range.
+func (l lie) together(bytes int64, p placed) bool {
+	for h, n := range l.hosts {
+		if n == bytes && p.lies.hosts[h] == p.Bytes {
+			return true
 		}
 	}
-	if p.lies.hosts[before] == p.lies.hosts[best] && load[before] <= load[best]+more {
-		return before
-	}
-	return best
+	return false
 }
 
 // near are the hosts that have nearly as much of the bytes as any, then the racks, each

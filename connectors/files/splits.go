@@ -1,11 +1,9 @@
 package files
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/storage"
@@ -45,15 +43,24 @@ func openCost(uri string) int64 {
 	return openFar
 }
 
-// cut makes splits: large files in ranges, small ones packed in order of name. Where the
-// storage says where bytes lie, a range is of one block and what is packed together lies
-// on one host, so that a task there reads nothing over the network.
+// cut makes splits: large files in ranges, small ones packed, all in order of name and
+// place, so that one split after the other is the input from its beginning to its end.
+// Where the storage says where bytes lie, a range is of one block, and what is packed
+// together lies on one host as far as that does not make splits too small.
 func (s *source) cut(ctx context.Context, found []foundFile, schema json.RawMessage, hint dataflow.SplitHint) ([]dataflow.Split, error) {
 	size := target(found, hint)
-	var full []*pack
-	open := map[string]*pack{} // by host, "": not known where
-	load := map[string]int64{} // bytes by host
-	for order, f := range found {
+	var splits []dataflow.Split
+	k := &pack{}
+	flush := func() error {
+		if len(k.pieces) == 0 {
+			return nil
+		}
+		s, err := k.split(len(splits), schema)
+		splits = append(splits, s)
+		k = &pack{}
+		return err
+	}
+	for _, f := range found {
 		if f.size == 0 {
 			continue
 		}
@@ -64,47 +71,41 @@ func (s *source) cut(ctx context.Context, found []foundFile, schema json.RawMess
 		if err != nil {
 			return nil, err
 		}
-		cost := min(openCost(f.uri), size/4)
-		host := ""
+		open := min(openCost(f.uri), size/4)
 		for _, p := range ranges {
-			host = p.home(load, host, size)
-			load[host] += p.Bytes
-			k := open[host]
-			if k != nil && k.cost+k.more(p, cost) > size {
-				full = append(full, k)
-				k = nil
+			if k.cost > 0 && (k.cost+k.more(p, open) > size || k.parts(p, size)) {
+				if err := flush(); err != nil {
+					return nil, err
+				}
 			}
-			if k == nil {
-				k = &pack{order: order, host: host}
-				open[host] = k
-			}
-			k.add(p, cost)
+			k.add(p, open)
 		}
 	}
-	for _, k := range open {
-		full = append(full, k)
-	}
-	slices.SortFunc(full, func(a, b *pack) int {
-		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.pieces[0].Offset, b.pieces[0].Offset))
-	})
-	splits := make([]dataflow.Split, len(full))
-	for i, k := range full {
-		var err error
-		if splits[i], err = k.split(i, schema); err != nil {
-			return nil, err
-		}
-	}
-	return splits, nil
+	return splits, flush()
 }
 
 // A pack is a split under construction.
 type pack struct {
-	order  int // of its first file
-	host   string
 	pieces []piece
 	cost   int64
 	bytes  int64
 	lies   lie
+}
+
+// What a pack costs at least, as parts of a split's size, before it ends because what
+// follows lies on other hosts: another block of a file, another file.
+const (
+	leastOfBlocks = 8
+	leastOfFiles  = 2
+)
+
+// parts says whether a pack ends because no host would have all of it and a range too.
+func (k *pack) parts(p placed, size int64) bool {
+	least := size / leastOfFiles
+	if k.pieces[len(k.pieces)-1].URI == p.URI {
+		least = size / leastOfBlocks
+	}
+	return k.cost >= least && k.lies.known() && p.lies.known() && !k.lies.together(k.bytes, p)
 }
 
 // more is what a range would add to the cost of a pack: no file is opened for one that

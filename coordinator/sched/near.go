@@ -26,7 +26,7 @@ const (
 	// soonLeast and soonMost bound, in waits, how long a task is held back whose near
 	// slots are about to come free.
 	soonLeast = 10
-	soonMost  = 30
+	soonMost  = 100
 )
 
 // pickTask finds a job's task for a worker: one whose input is there, else one without
