@@ -52,6 +52,10 @@ func eventOf(seq uint64, r *divisipb.JournalRecord) *divisipb.Event {
 			e.Type = "task-copied"
 			e.Text += "; a copy is started beside it"
 		}
+	case *divisipb.JournalRecord_TaskSplit:
+		e.Task, e.Worker = b.TaskSplit.GetTask(), b.TaskSplit.GetWorker()
+		c := b.TaskSplit.GetCut()
+		say("task-split", "task %s on %s has given a part of its split to a new task, %d bytes, and keeps %d", fromTaskID(e.Task), e.Worker, c.GetRest().GetBytes(), c.GetKept().GetBytes())
 	case *divisipb.JournalRecord_OutputMoved:
 		e.Task, e.Worker = b.OutputMoved.GetTask(), b.OutputMoved.GetWorker()
 		say("output-moved", "output of task %s was moved to %s", fromTaskID(e.Task), e.Worker)

@@ -61,8 +61,9 @@ type fake struct {
 	stream divisipb.Control_AttachClient
 	cancel context.CancelFunc
 	epoch  uint64
-	mute   bool // it sends no heartbeats
-	silent bool // it does not say which outputs it has copied
+	mute   bool          // it sends no heartbeats
+	cut    *divisipb.Cut // what it gives away when it is asked to
+	silent bool          // it does not say which outputs it has copied
 	// do answers a Launch; nil, or a nil answer, leaves the attempt running.
 	do func(*divisipb.TaskSpec) *divisipb.FromWorker
 
@@ -203,6 +204,8 @@ func (f *fake) take(m *divisipb.ToWorker) {
 			break
 		}
 		answers = append(answers, &divisipb.FromWorker{Body: &divisipb.FromWorker_BlocksAdopted{BlocksAdopted: &divisipb.BlocksAdopted{Job: a.GetJob(), Tasks: a.GetTasks()}}})
+	case *divisipb.ToWorker_CutTask:
+		answers = append(answers, &divisipb.FromWorker{Body: &divisipb.FromWorker_TaskCut{TaskCut: &divisipb.TaskCut{Id: b.CutTask.GetId(), Cut: f.cut}}})
 	case *divisipb.ToWorker_CancelTask:
 		f.canceled = append(f.canceled, name(b.CancelTask.GetId()))
 		delete(f.running, name(b.CancelTask.GetId()))

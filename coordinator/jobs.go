@@ -135,7 +135,7 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 		r.UnixNanos = int64(now) // as the machine knows it
 		js.place(a.Record, r)
 		seq := s.last
-		if _, won := a.Record.(job.TaskWon); !won || !mutant.On("winners are not journalled") {
+		if !unwritten(a.Record) {
 			seq = s.append(r)
 		}
 		s.tally(a.Record)
@@ -161,6 +161,8 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 	case job.CancelAttempt:
 		s.release(js, a.Attempt)
 		s.tell(a.Worker, &divisipb.ToWorker{Body: &divisipb.ToWorker_CancelTask{CancelTask: &divisipb.CancelTask{Id: toTaskID(js.id, a.Attempt), Why: a.Why}}})
+	case job.AskCut:
+		s.tell(a.Worker, &divisipb.ToWorker{Body: &divisipb.ToWorker_CutTask{CutTask: &divisipb.CutTask{Id: toTaskID(js.id, a.Attempt), Keep: a.Keep}}})
 	case job.Ack:
 		s.tell(a.Worker, &divisipb.ToWorker{Body: &divisipb.ToWorker_Ack{Ack: &divisipb.Ack{Task: toTaskID(js.id, a.Attempt), Lost: a.Lost}}})
 	case job.Moved:
@@ -172,6 +174,17 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 	default:
 		panic(fmt.Sprintf("coordinator: no such action: %T", a))
 	}
+}
+
+// unwritten is false but for defects that the simulator is to find.
+func unwritten(r job.Record) bool {
+	switch r.(type) {
+	case job.TaskWon:
+		return mutant.On("winners are not journalled")
+	case job.TaskSplit:
+		return mutant.On("cuts are not journalled")
+	}
+	return false
 }
 
 // place adds to the record of a winner why it ran where it did.
@@ -195,6 +208,8 @@ func (s *state) tally(r job.Record) {
 		if r.Copy {
 			s.counts.copies++
 		}
+	case job.TaskSplit:
+		s.counts.splits++
 	case job.Ended:
 		switch r.State {
 		case job.Succeeded:

@@ -102,6 +102,7 @@ func (s *state) collect() *collector {
 		m.counter("placements_total", "Attempts by how near they were placed to their input.", n, "level", sched.Level(l).String())
 	}
 	m.counter("copies_total", "Attempts wanted beside slow ones since the start.", s.counts.copies)
+	m.counter("splits_total", "Slow tasks that have given away a part of their split since the start.", s.counts.splits)
 	m.counter("journal_records_total", "Records queued for the journal since the start.", s.counts.records)
 	return m
 }

@@ -46,6 +46,7 @@ func fromResult(r *divisipb.TaskResult) *job.Result {
 	for _, s := range r.GetSplits() {
 		out.Splits = append(out.Splits, fromSplit(s))
 	}
+	out.Cut = fromCut(r.GetCut())
 	return out
 }
 
@@ -63,6 +64,13 @@ func fromSplit(s *divisipb.Split) dataflow.Split {
 
 func toSplit(s dataflow.Split) *divisipb.Split {
 	return &divisipb.Split{Id: s.ID, Bytes: s.Bytes, Hosts: s.Hosts, Payload: s.Payload}
+}
+
+func fromCut(c *divisipb.Cut) *job.Cut {
+	if c == nil {
+		return nil
+	}
+	return &job.Cut{Kept: fromSplit(c.GetKept()), Rest: fromSplit(c.GetRest())}
 }
 
 func fromFailure(f *divisipb.TaskFailure) job.Failure {
@@ -155,6 +163,10 @@ func toRecord(id string, r job.Record) *divisipb.JournalRecord {
 		out.Body = &divisipb.JournalRecord_OutputLost{OutputLost: &divisipb.OutputLost{Task: toTaskID(id, r.Attempt), Why: r.Why}}
 	case job.TaskSlow:
 		out.Body = &divisipb.JournalRecord_TaskSlow{TaskSlow: &divisipb.TaskSlow{Task: toTaskID(id, r.Attempt), Worker: r.Worker.ID, Why: r.Why, Copy: r.Copy}}
+	case job.TaskSplit:
+		out.Body = &divisipb.JournalRecord_TaskSplit{TaskSplit: &divisipb.TaskSplit{
+			Task: toTaskID(id, r.Attempt), Worker: r.Worker.ID, Cut: &divisipb.Cut{Kept: toSplit(r.Kept), Rest: toSplit(r.Rest)}, Floor: r.Floor,
+		}}
 	case job.OutputMoved:
 		out.Body = &divisipb.JournalRecord_OutputMoved{OutputMoved: &divisipb.OutputMoved{
 			Task: toTaskID(id, r.Attempt), Worker: r.Worker.ID, Incarnation: r.Worker.Incarnation, Address: r.Address,
@@ -211,6 +223,12 @@ func fromRecord(r *divisipb.JournalRecord) job.Record {
 		return job.OutputLost{Attempt: fromTaskID(b.OutputLost.GetTask()), Why: b.OutputLost.GetWhy()}
 	case *divisipb.JournalRecord_TaskSlow:
 		return job.TaskSlow{Attempt: fromTaskID(b.TaskSlow.GetTask()), Worker: job.Worker{ID: b.TaskSlow.GetWorker()}, Why: b.TaskSlow.GetWhy(), Copy: b.TaskSlow.GetCopy()}
+	case *divisipb.JournalRecord_TaskSplit:
+		c := b.TaskSplit.GetCut()
+		return job.TaskSplit{
+			Attempt: fromTaskID(b.TaskSplit.GetTask()), Worker: job.Worker{ID: b.TaskSplit.GetWorker()},
+			Kept: fromSplit(c.GetKept()), Rest: fromSplit(c.GetRest()), Floor: b.TaskSplit.GetFloor(),
+		}
 	case *divisipb.JournalRecord_OutputMoved:
 		m := b.OutputMoved
 		return job.OutputMoved{Attempt: fromTaskID(m.GetTask()), Worker: job.Worker{ID: m.GetWorker(), Incarnation: m.GetIncarnation()}, Address: m.GetAddress()}

@@ -71,7 +71,7 @@ func TestCopyOfASlowTask(t *testing.T) {
 		t.Errorf("%d copies, %d retries", st.GetCopies(), st.GetRetries())
 	}
 	ev := events(t, c, id)
-	if e := ev["task-copied"]; len(e) != 1 || !strings.Contains(e[0].GetText(), "it has run for 20") {
+	if e := ev["task-copied"]; len(e) != 1 || len(ev["task-split"]) != 0 || !strings.Contains(e[0].GetText(), "it has run for 2") {
 		t.Errorf("events of copies: %v", e)
 	}
 	copies := 0
@@ -109,6 +109,47 @@ func TestCopyAll(t *testing.T) {
 	}
 	if st.GetRetries() != 0 {
 		t.Errorf("%d retries", st.GetRetries())
+	}
+}
+
+// TestCutOfASlowTask: an attempt that is far behind gives a part of its split away, which
+// another worker reads.
+func TestCutOfASlowTask(t *testing.T) {
+	c := start(t, t.TempDir())
+	slow := newFake(t, "w1", 3)
+	slow.do, slow.mute = once(0, 2), true
+	slow.cut = &divisipb.Cut{Kept: &divisipb.Split{Id: "begun", Bytes: 4}, Rest: &divisipb.Split{Id: "rest", Bytes: 6}}
+	slow.attach(c)
+	id := submit(t, c)
+	var first *divisipb.TaskID
+	slow.await("a task that stays", func() bool {
+		for _, s := range slow.running {
+			first = s.GetId()
+		}
+		return slow.count(0) == 3 && len(slow.running) == 1
+	})
+	other := newFake(t, "w2", 1)
+	other.do = succeed
+	other.attach(c)
+	slow.beat(&divisipb.Heartbeat{Tasks: []*divisipb.TaskProgress{{Id: first, Fraction: 0.1, RowsIn: 1, ElapsedNanos: int64(20 * time.Second)}}})
+	read := func(f *fake) bool {
+		for _, l := range f.launched {
+			if l.GetSplit().GetId() == "rest" && l.GetId().GetIndex() == 3 {
+				return true
+			}
+		}
+		return false
+	}
+	other.await("the rest", func() bool { return read(other) })
+	done := succeed(&divisipb.TaskSpec{Id: first, Kind: divisipb.TaskKind_TASK_KIND_RUN, Split: slow.cut.GetKept()})
+	done.GetResult().Cut = slow.cut
+	slow.report(first, done)
+	st := outcome(t, c, id)
+	if n := slow.count(0) + other.count(0); st.GetState() != divisipb.JobState_JOB_STATE_SUCCEEDED || n != 4 || st.GetTasks() != 6 || st.GetCounters()["records"] != 60 {
+		t.Errorf("%d attempts of stage 0; %v", n, st)
+	}
+	if e := events(t, c, id)["task-split"]; len(e) != 1 || !strings.Contains(e[0].GetText(), "6 bytes, and keeps 4") {
+		t.Errorf("events of splits: %v", e)
 	}
 }
 

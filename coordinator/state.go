@@ -99,7 +99,7 @@ type counts struct {
 	attempts, won, failures, lostWorkers   int64
 	corrupt                                int64
 	levels                                 [sched.Far + 1]int64
-	copies                                 int64
+	copies, splits                         int64
 	records                                int64
 }
 

@@ -336,6 +336,10 @@ func (s *state) message(ses *session, m *divisipb.FromWorker) error {
 		s.result(w, b.Result)
 	case *divisipb.FromWorker_Failure:
 		s.failure(w, b.Failure)
+	case *divisipb.FromWorker_TaskCut:
+		if js := s.jobs[b.TaskCut.GetId().GetJob()]; js != nil && !js.over() {
+			s.step(js, job.Answered{Attempt: fromTaskID(b.TaskCut.GetId()), Worker: w.who(), Cut: fromCut(b.TaskCut.GetCut())})
+		}
 	case *divisipb.FromWorker_JobGone:
 		js := s.jobs[b.JobGone.GetJob()]
 		if js != nil && js.ending != nil && (js.ending.hostsOnly || !b.JobGone.GetHostsOnly()) {

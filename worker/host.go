@@ -292,6 +292,8 @@ func (h *host) Attach(stream pb.Host_AttachServer) error {
 			h.w.result(h, b.Result)
 		case *pb.FromHost_Failure:
 			h.w.failed(h, b.Failure)
+		case *pb.FromHost_TaskCut:
+			h.w.send(&pb.FromWorker{Body: &pb.FromWorker_TaskCut{TaskCut: b.TaskCut}})
 		case *pb.FromHost_Progress:
 			h.w.mu.Lock()
 			h.progress = b.Progress

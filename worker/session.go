@@ -309,6 +309,8 @@ func (w *Worker) receive(s *session) error {
 			}
 		case *pb.ToWorker_CancelTask:
 			w.cancelTask(b.CancelTask)
+		case *pb.ToWorker_CutTask:
+			w.cutTask(b.CutTask)
 		case *pb.ToWorker_EndJob:
 			w.endJob(b.EndJob, true)
 		case *pb.ToWorker_Ack:

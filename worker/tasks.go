@@ -134,6 +134,22 @@ func (w *Worker) killLate(h *host, t *task) {
 	})
 }
 
+// cutTask asks an attempt to give away a part of its split. One that has not begun keeps
+// it all; one that has ended has said with its result what it gave.
+func (w *Worker) cutTask(c *pb.CutTask) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := w.tasks[attemptKey(c.Id)]
+	if t == nil || t.ended() {
+		return
+	}
+	if j := w.jobs[c.Id.Job]; t.sent && j != nil && j.host != nil {
+		j.host.out.put(&pb.ToHost{Body: &pb.ToHost_CutTask{CutTask: c}})
+		return
+	}
+	w.sendLocked(&pb.FromWorker{Body: &pb.FromWorker_TaskCut{TaskCut: &pb.TaskCut{Id: c.Id}}})
+}
+
 func (w *Worker) unqueue(t *task) {
 	for i, q := range w.queue {
 		if q == t {

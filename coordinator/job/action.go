@@ -37,6 +37,13 @@ type (
 		Worker  Worker
 		Why     string
 	}
+	// AskCut asks an attempt to give away a part of its split, all but about a share of
+	// what it has not begun. The answer is Answered.
+	AskCut struct {
+		Attempt Attempt
+		Worker  Worker
+		Keep    float64 // 0..1
+	}
 	// Ack tells a worker that a result or failure needs not be sent again. Lost: it is
 	// not the winner, its output is of no use.
 	Ack struct {
@@ -91,6 +98,10 @@ func (a Unwant) String() string {
 
 func (a CancelAttempt) String() string {
 	return fmt.Sprintf("cancel %s on %s: %s", a.Attempt, a.Worker.ID, a.Why)
+}
+
+func (a AskCut) String() string {
+	return fmt.Sprintf("ask %s on %s to keep %g", a.Attempt, a.Worker.ID, a.Keep)
 }
 
 func (a Ack) String() string {

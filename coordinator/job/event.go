@@ -82,6 +82,7 @@ type Result struct {
 	RowHash  uint64
 	Counters map[string]int64
 	Stats    Stats
+	Cut      *Cut             // what it has given away of its split
 	Splits   []dataflow.Split // of a splits task
 	Prepared []byte           // of a prepare task
 }
@@ -153,6 +154,12 @@ type (
 		Idle     int           // slots of the cluster that nothing wants
 		Hung     time.Duration // without progress an attempt is given up after it, 0: never
 	}
+	// Answered: what an attempt that was asked to has given away, nil: nothing.
+	Answered struct {
+		Attempt Attempt
+		Worker  Worker
+		Cut     *Cut
+	}
 	// Cancel by a user.
 	Cancel struct{ Why string }
 	// Gone: no worker has hosts of the job any more, or, not HostsOnly, anything.
@@ -171,6 +178,7 @@ func (OutputsLost) event() {}
 func (WorkerLost) event()  {}
 func (Rehomed) event()     {}
 func (Observed) event()    {}
+func (Answered) event()    {}
 func (Cancel) event()      {}
 func (Gone) event()        {}
 func (Abandon) event()     {}

@@ -233,6 +233,8 @@ func (j *Job) Step(now Instant, e Event) []Action {
 		j.rehomed(e)
 	case Observed:
 		j.observed(e)
+	case Answered:
+		j.answered(e)
 	case Cancel:
 		j.cancel(e)
 	case Gone:

@@ -33,6 +33,7 @@ type history struct {
 	records []Record
 	wanted  []Key // in order
 	spares  []Want
+	asked   []AskCut
 	now     Instant
 	epoch   uint64
 	next    int // worker, round robin
@@ -85,6 +86,13 @@ func (h *history) run(d *datadriven.TestData) string {
 		return fmt.Sprintf("> %s on %s\n", a, on) + h.step(Launched{Attempt: a, Worker: worker(on), Copy: w.Copy})
 	case "observe":
 		return h.observe(d)
+	case "cut", "uncut": // what the attempt says that it has given away, or that it has not
+		a := attempt(h.t, str(d, "task", ""))
+		e := Answered{Attempt: a, Worker: h.where(d, a)}
+		if d.Cmd == "cut" {
+			e.Cut = cutOf(d)
+		}
+		return h.step(e)
 	case "moved":
 		return h.step(Rehomed{attempt(h.t, str(d, "task", "")), worker(str(d, "worker", "w0")), "addr2"})
 	case "adopt":
@@ -197,10 +205,17 @@ func (h *history) result(d *datadriven.TestData, a Attempt) *Result {
 		}
 		r.Bytes = append(r.Bytes, n)
 	}
+	if d.HasArg("keeps") {
+		r.Cut = cutOf(d)
+	}
 	if h.job.stages[a.Stage].plan.Output.Sink >= 0 {
 		r.Receipt = []byte(a.String())
 	}
 	return r
+}
+
+func cutOf(d *datadriven.TestData) *Cut {
+	return &Cut{Kept: dataflow.Split{ID: str(d, "keeps", "a"), Bytes: 10}, Rest: dataflow.Split{ID: str(d, "gives", "b"), Bytes: 10}}
 }
 
 func (h *history) step(e Event) string { return h.take(h.job.Step(h.now, e)) }
@@ -220,6 +235,8 @@ func (h *history) take(actions []Action) string {
 				h.t.Errorf("%s is wanted twice", a.Key)
 			}
 			h.wanted = append(h.wanted, a.Key)
+		case AskCut:
+			h.asked = append(h.asked, a)
 		case Unwant:
 			if a.Copy > 0 {
 				n := len(h.spares)
@@ -313,7 +330,7 @@ func durable(j *Job) string {
 	for _, s := range j.stages {
 		fmt.Fprintf(&b, "stage %v %d of %d failed=%d %+v %v\n", s.planned, s.done, len(s.tasks), s.failed, s.stats, s.counters)
 		for _, t := range s.tasks {
-			fmt.Fprintf(&b, "  %s %+v", t.key, t.plan)
+			fmt.Fprintf(&b, "  %s %+v %v by %d below %d", t.key, t.plan, j.split(t), t.cutter, t.cutFloor)
 			if t.won != nil {
 				fmt.Fprintf(&b, " %s %s %s", t.won.Attempt, t.won.Worker, t.won.Address)
 			}

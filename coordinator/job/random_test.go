@@ -19,9 +19,9 @@ func TestRandomLives(t *testing.T) {
 		"exchange broadcast 1\nexchange range 4\nstage split:0 > ex:0 max=2\nstage split:0 whole:0 > ex:1\nstage partition:1 > sink:0\nstage split:1 > sink:1",
 		"exchange forward 0\nexchange hash 2\nstage split:0 > ex:0\nstage forward:0 > ex:1\nstage forward:0 > sink:0\nstage partition:1 > sink:1",
 	}
-	ends, copies := map[State]int{}, int64(0)
+	ends, copies, cuts := map[State]int{}, int64(0), 0
 	for seed := range uint64(150) {
-		l := &life{history: history{t: t, epoch: 1}, rng: rand.New(rand.NewPCG(seed, 7)), lost: map[Worker]bool{}}
+		l := &life{history: history{t: t, epoch: 1}, rng: rand.New(rand.NewPCG(seed, 7)), lost: map[Worker]bool{}, cuts: map[Attempt]*Cut{}}
 		l.spec = Spec{ID: "j", Plan: parsePlan(t, plans[seed%3]), Epoch: 1}
 		l.job = New(l.spec)
 		l.step(Submitted{Slots: 4})
@@ -36,12 +36,17 @@ func TestRandomLives(t *testing.T) {
 		}
 		ends[l.job.State()]++
 		copies += l.job.copies
+		for _, r := range l.records {
+			if _, ok := r.(TaskSplit); ok {
+				cuts++
+			}
+		}
 		if l.job.State() == Succeeded {
 			l.checkSums(seed)
 		}
 	}
-	if ends[Succeeded] < 50 || ends[Canceled] < 3 || copies < 50 {
-		t.Errorf("the lives ended %v, with %d copies", ends, copies)
+	if ends[Succeeded] < 50 || ends[Canceled] < 3 || copies < 30 || cuts < 10 {
+		t.Errorf("the lives ended %v, with %d copies and %d cuts", ends, copies, cuts)
 	}
 	t.Log(ends)
 }
@@ -53,6 +58,7 @@ type life struct {
 	told []Done      // reported, perhaps not acknowledged
 	lost map[Worker]bool
 	gen  [4]int // incarnations
+	cuts map[Attempt]*Cut
 }
 
 type placement struct {
@@ -134,6 +140,16 @@ func (l *life) look() {
 		}
 	}
 	l.step(e)
+	for _, a := range l.asked { // some give something, and not all of those are heard
+		n := l.rng.IntN(4)
+		if n > 1 && l.cuts[a.Attempt] == nil {
+			l.cuts[a.Attempt] = &Cut{Kept: dataflow.Split{ID: a.Attempt.String() + " kept"}, Rest: dataflow.Split{ID: a.Attempt.String() + " rest"}}
+		}
+		if n < 3 && !l.lost[a.Worker] {
+			l.step(Answered{a.Attempt, a.Worker, l.cuts[a.Attempt]})
+		}
+	}
+	l.asked = nil
 	if held := l.job.Held()[l.worker()]; len(held) > 0 {
 		w := l.worker()
 		if !l.lost[w] {
@@ -171,6 +187,7 @@ func (l *life) end(calm bool) {
 	case p.a.Stage >= 0 && l.spec.Plan.Stages[p.a.Stage].Output.Exchange >= 0:
 		r.Bytes = []int64{1, 1, 1, 1}
 	}
+	r.Cut = l.cuts[p.a]
 	d := Done{Attempt: p.a, Worker: p.w, Address: "x", Result: r}
 	l.told = append(l.told, d)
 	l.step(d)

@@ -53,6 +53,14 @@ type (
 		Why     string
 		Copy    bool // another is started beside it
 	}
+	// TaskSplit: an attempt reads Kept alone from now on, and so do later ones at its task;
+	// a new task, the stage's last, reads Rest.
+	TaskSplit struct {
+		Attempt    Attempt
+		Worker     Worker
+		Kept, Rest dataflow.Split
+		Floor      int32 // attempts at the task below it, but for this one, have read the whole
+	}
 	// OutputMoved: a winner's output lies on another worker now.
 	OutputMoved struct {
 		Attempt Attempt
@@ -119,6 +127,10 @@ func (r TaskSlow) String() string {
 		s += "; copied"
 	}
 	return s
+}
+
+func (r TaskSplit) String() string {
+	return fmt.Sprintf("split %s on %s: it keeps %s, another reads %s", r.Attempt, r.Worker.ID, r.Kept.ID, r.Rest.ID)
 }
 
 func (r OutputMoved) String() string {
@@ -199,6 +211,11 @@ func (j *Job) fits(r Record) error {
 		return known(r.Attempt.Key)
 	case TaskSlow:
 		return known(r.Attempt.Key)
+	case TaskSplit:
+		if err := known(r.Attempt.Key); err != nil {
+			return err
+		}
+		return j.fitsSplit(r)
 	case OutputMoved:
 		if err := known(r.Attempt.Key); err != nil {
 			return err
@@ -239,6 +256,8 @@ func (j *Job) apply(r Record) {
 		if r.Copy {
 			j.copies++
 		}
+	case TaskSplit:
+		j.applySplit(r)
 	case OutputMoved:
 		j.applyMoved(r)
 	case AttemptsReserved:

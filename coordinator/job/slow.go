@@ -42,7 +42,9 @@ type pace struct {
 	done     Amounts
 	fraction float64
 	waited   time.Duration
-	told     bool // that it is slow
+	told     bool    // that it is slow
+	asked    Instant // for a part of its split, 0: never
+	answered bool    // it has said what it gives, or that it gives nothing
 }
 
 // observed compares attempts with others and with what they were: one that does not get
@@ -104,7 +106,8 @@ type lag struct {
 	elapsed  time.Duration
 }
 
-// copySlow starts copies of the tasks that are furthest behind, as far as slots are idle.
+// copySlow asks the tasks that are furthest behind to give away a part of what they read,
+// and starts copies of those that cannot, as far as slots are idle.
 func (j *Job) copySlow(idle int) {
 	copies, runs := 0, 0
 	var slow []lag
@@ -129,7 +132,15 @@ func (j *Job) copySlow(idle int) {
 	slices.SortStableFunc(slow, func(a, b lag) int { return cmp.Compare(b.left, a.left) })
 	for _, l := range slow {
 		t, at := l.t, l.t.running[0]
-		start := idle > 0 && copies < max(1, runs/copiesPart)
+		if j.unanswered(at.pace) {
+			continue
+		}
+		ask := idle > 0 && at.pace.asked == 0 && l.left >= cutFrom && t.cutter != at.number && j.mayCut(t)
+		start := !ask && idle > 0 && copies < max(1, runs/copiesPart)
+		if ask {
+			idle--
+			j.askCut(t)
+		}
 		if !start && at.pace.told {
 			continue
 		}

@@ -51,7 +51,7 @@ func (s *stage) setTasks(r StagePlanned, now Instant) {
 	s.tasks = make([]*task, len(r.Tasks))
 	all := make([]task, len(r.Tasks))
 	for i, p := range r.Tasks {
-		all[i] = task{key: Key{s.plan.ID, i}, plan: p}
+		all[i] = task{key: Key{s.plan.ID, i}, plan: p, cutter: -1}
 		s.tasks[i] = &all[i]
 	}
 	s.idle = len(s.tasks)

@@ -29,12 +29,14 @@ type task struct {
 	summed  bool   // its sizes are in the exchange's totals
 
 	failures, kills, ooms, requeues int
-	lone                            int      // kills while it was alone on its worker
-	ended                           []int32  // attempts that failed, were lost, or won and were lost: they cannot win
-	floor                           int32    // attempts below it have read what is no more: they cannot win
-	why                             string   // of the last failure
-	doom, stack                     string   // why it is not tried again, once it is not
-	names                           []string // of the errors that doom is
+	lone                            int             // kills while it was alone on its worker
+	ended                           []int32         // attempts that failed, were lost, or won and were lost: they cannot win
+	floor                           int32           // attempts below it have read what is no more: they cannot win
+	own                             *dataflow.Split // what it reads once a split was cut, nil: its plan says
+	cutter, cutFloor                int32           // attempts below cutFloor have read the whole, but for the cutter, -1: none
+	why                             string          // of the last failure
+	doom, stack                     string          // why it is not tried again, once it is not
+	names                           []string        // of the errors that doom is
 	memory                          int64
 	alone                           bool
 	exclude                         []string
@@ -70,7 +72,7 @@ func (j *Job) task(k Key) *task {
 func (j *Job) controlTask(k Key) *task {
 	t := j.control[k]
 	if t == nil {
-		t = &task{key: k, plan: Planned{Split: -1, ForwardStage: -1}}
+		t = &task{key: k, plan: Planned{Split: -1, ForwardStage: -1}, cutter: -1}
 		j.control[k] = t
 		j.keys = append(j.keys, k)
 	}
@@ -128,7 +130,7 @@ func (j *Job) launched(e Launched) {
 func (j *Job) adopted(e Adopted) {
 	t := j.task(e.Attempt.Key)
 	switch {
-	case t == nil, t.state == done, j.dead(e.Attempt.Key), e.Attempt.Number < t.floor:
+	case t == nil, t.state == done, j.dead(e.Attempt.Key), j.stale(t, e.Attempt.Number):
 		j.takeBack(e.Attempt, e.Worker, "not needed any more")
 		return
 	case t.on(e.Attempt.Number) >= 0:
@@ -172,7 +174,7 @@ func (j *Job) done(e Done) {
 		return
 	}
 	if t == nil || t.state == done && !(t.won != nil && mutant.On("no arbiter")) || j.dead(e.Attempt.Key) && !mutant.On("tasks win after the end") ||
-		e.Attempt.Number >= j.limit || e.Attempt.Number < t.floor || slices.Contains(t.ended, e.Attempt.Number) {
+		e.Attempt.Number >= j.limit || j.stale(t, e.Attempt.Number) || slices.Contains(t.ended, e.Attempt.Number) {
 		j.drop(t, e.Attempt)
 		j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
 		return
@@ -180,6 +182,13 @@ func (j *Job) done(e Done) {
 	if t.key.Control() {
 		j.controlDone(t, e)
 		return
+	}
+	cut := false
+	if e.Result.Cut != nil && t.cutter != e.Attempt.Number && !mutant.On("a cut that was not heard of does not count") {
+		if cut = j.cut(t, e.Attempt, e.Worker, e.Result.Cut); !cut {
+			j.incomplete(t, e)
+			return
+		}
 	}
 	if t.rerun && t.before != e.Result.RowHash && !mutant.On("other rows are not noticed") && !j.tolerate(t, e) {
 		return
@@ -191,7 +200,7 @@ func (j *Job) done(e Done) {
 	if s.plan.Output.Exchange >= 0 {
 		j.moved(s.plan.Output.Exchange)
 	}
-	if s.done == len(s.tasks) {
+	if s.done == len(s.tasks) || cut {
 		j.advance()
 	}
 }
@@ -265,6 +274,9 @@ func (j *Job) near(t *task) (hosts, workers []string) {
 }
 
 func (j *Job) split(t *task) *dataflow.Split {
+	if t.own != nil {
+		return t.own
+	}
 	if t.key.Control() || t.plan.Split < 0 {
 		return nil
 	}

@@ -24,6 +24,7 @@ type check struct {
 	spoken   map[holder]bool   // that the coordinator that is there has heard of
 	ends     [3]int
 	copies   int
+	splits   int
 	moves    int
 }
 
@@ -49,6 +50,7 @@ type jobCheck struct {
 	hopeless bool // a user's error was met
 	running  map[[2]int32]run
 	copied   map[attempt]bool    // slow ones: another may run beside them
+	whole    map[attempt]bool    // have read what another task reads now
 	hashes   map[[2]int32]uint64 // of the rows of winners, the last of each task
 	floors   map[int32]int32     // stage: attempts below it have read rows that are no more
 }

@@ -15,6 +15,9 @@ func (c *check) queued(r *divisipb.JournalRecord) {
 	if won := r.GetTaskWon(); won != nil {
 		c.beaten(attemptOf(won.Result.Id))
 	}
+	if s := r.GetTaskSplit(); s != nil {
+		c.beaten(attemptOf(s.Task))
+	}
 	l := r.GetWorkerLeft()
 	if l == nil {
 		return
@@ -66,7 +69,11 @@ func (c *check) record(r *divisipb.JournalRecord) {
 		if b.TaskSlow.Copy {
 			j.copied[attemptOf(b.TaskSlow.Task)] = true
 			c.copies++
+			c.w.rattled()
 		}
+	case *divisipb.JournalRecord_TaskSplit:
+		c.split(j, attemptOf(b.TaskSplit.Task))
+		c.w.provoked()
 	case *divisipb.JournalRecord_OutputMoved:
 		c.movedOutput(j, b.OutputMoved)
 	case *divisipb.JournalRecord_AttemptsReserved:
@@ -99,12 +106,12 @@ func (c *check) submitted(id string, r *divisipb.SubmitRequest) {
 		id: id, def: def, limit: 4096, known: map[int32]bool{}, prepared: map[int32]bool{}, tasks: map[int32]int{}, won: map[[2]int32]attempt{}, at: map[[2]int32]string{},
 		winners: map[attempt]bool{}, failed: map[attempt]bool{}, launched: map[attempt]bool{}, counted: map[[2]int32]int{},
 		sinks: map[int32]bool{}, clean: map[int32]bool{}, running: map[[2]int32]run{},
-		copied: map[attempt]bool{}, hashes: map[[2]int32]uint64{}, floors: map[int32]int32{},
+		copied: map[attempt]bool{}, whole: map[attempt]bool{}, hashes: map[[2]int32]uint64{}, floors: map[int32]int32{},
 	}
 }
 
-// whole says that a stage is planned and all its tasks have won.
-func (j *jobCheck) whole(stage int32) bool {
+// complete says that a stage is planned and all its tasks have won.
+func (j *jobCheck) complete(stage int32) bool {
 	n, planned := j.tasks[stage]
 	for i := range int32(n) {
 		if _, ok := j.won[[2]int32{stage, i}]; !ok {
@@ -133,7 +140,7 @@ func (c *check) planned(j *jobCheck, p *divisipb.StagePlanned) {
 			if s == j.def.noisy && c.w.chance(c.w.weather.malice) {
 				c.w.after(c.w.between(0, second), func() { c.w.killWorker(false) })
 			}
-			if !j.whole(int32(s)) {
+			if !j.complete(int32(s)) {
 				c.w.violate("stage %d of %s is planned before stage %d is whole", p.Stage, j.id, s)
 			}
 		}
@@ -160,6 +167,9 @@ func (c *check) won(j *jobCheck, r *divisipb.TaskWon) {
 	if a.number < j.floors[a.stage] {
 		c.w.violate("%s wins, and has read rows that are no more", a)
 	}
+	if j.whole[a] {
+		c.w.violate("%s wins, and has read what was given to another task", a)
+	}
 	if before, again := j.hashes[k]; again && before != r.Result.RowHash {
 		c.changed(j, a)
 		c.w.provoked()
@@ -171,6 +181,26 @@ func (c *check) won(j *jobCheck, r *divisipb.TaskWon) {
 	j.won[k] = a
 	j.at[k] = r.Incarnation
 	j.winners[a] = true
+}
+
+// split: an attempt has given away a part of what its task was to read, and goes on.
+func (c *check) split(j *jobCheck, a attempt) {
+	c.splits++
+	_, won := j.won[[2]int32{a.stage, a.index}]
+	switch {
+	case j.state != 0 || won:
+		c.w.violate("%s is split after the end of its task", a)
+	case j.failed[a] || j.winners[a] || !j.launched[a]:
+		c.w.violate("%s is split and does not run", a)
+	case j.whole[a]:
+		c.w.violate("%s is split, and another has been before it", a)
+	}
+	for o := range j.launched {
+		if o.stage == a.stage && o.index == a.index && o != a {
+			j.whole[o] = true
+		}
+	}
+	j.tasks[a.stage]++
 }
 
 // beaten looks for other attempts at a task that has been won.
@@ -259,6 +289,9 @@ func (c *check) lost(j *jobCheck, a attempt) {
 	}
 	at := j.at[k]
 	delete(j.won, k)
+	if c.w.chance(2 * c.w.weather.malice) {
+		j.def.lags = k
+	}
 	if c.excused[a] {
 		return
 	}
@@ -271,7 +304,7 @@ func (c *check) lost(j *jobCheck, a attempt) {
 
 func (c *check) begun(j *jobCheck) {
 	for i := range j.def.plan.Stages {
-		if !j.whole(int32(i)) {
+		if !j.complete(int32(i)) {
 			c.w.violate("%s begins to publish and stage %d is not whole", j.id, i)
 		}
 	}

@@ -119,7 +119,7 @@ func (h *whost) splits(t *wtask) {
 			parts = append(parts, &divisipb.TaskResult{Id: t.spec.Id, Kind: t.spec.Kind})
 		}
 		p := parts[len(parts)-1]
-		p.Splits = append(p.Splits, &divisipb.Split{Id: fmt.Sprintf("s%d", i), Payload: []byte{byte(i)}, Hosts: []string{h.k.w.workers[i%len(h.k.w.workers)].id}})
+		p.Splits = append(p.Splits, span{i, 0, len(all[i])}.proto(h.k.w))
 	}
 	if len(parts) == 0 {
 		parts = append(parts, &divisipb.TaskResult{Id: t.spec.Id, Kind: t.spec.Kind})
@@ -165,15 +165,15 @@ func (h *whost) proceed(t *wtask) {
 	// Where the blocks lie is looked up once, when the inputs are opened.
 	type input struct {
 		whole  bool
+		source int // where there is no exchange, else -1
 		from   []location
 		lo, hi int
-		rows   []uint64
 	}
 	var inputs []input
 	for _, in := range stage.Inputs {
 		switch in.Mode {
 		case plan.BySplit:
-			inputs = append(inputs, input{rows: h.j.def.sources[in.Source][t.spec.Split.Payload[0]]})
+			inputs = append(inputs, input{source: in.Source})
 		case plan.ByForward:
 			var from []location
 			if l := h.j.told[int32(in.Exchange)]; l != nil {
@@ -186,20 +186,20 @@ func (h *whost) proceed(t *wtask) {
 				h.k.w.store.abort(t.id)
 				return
 			}
-			inputs = append(inputs, input{from: from, lo: 0, hi: 1})
+			inputs = append(inputs, input{source: -1, from: from, lo: 0, hi: 1})
 		case plan.ByPartition:
-			inputs = append(inputs, input{from: h.sorted(in.Exchange), lo: int(t.spec.PartitionLo), hi: int(t.spec.PartitionHi)})
+			inputs = append(inputs, input{source: -1, from: h.sorted(in.Exchange), lo: int(t.spec.PartitionLo), hi: int(t.spec.PartitionHi)})
 		default:
-			inputs = append(inputs, input{whole: true, from: h.sorted(in.Exchange), lo: 0, hi: 1 << 20})
+			inputs = append(inputs, input{source: -1, whole: true, from: h.sorted(in.Exchange), lo: 0, hi: 1 << 20})
 		}
 	}
-	h.after(h.j.def.duration(h.k.w), func() {
+	h.after(h.j.def.duration(h.k.w, t.id), func() {
 		if h.interrupted(t) || h.strike(t) {
 			return
 		}
 		var main, side []uint64
 		for _, in := range inputs {
-			rows := in.rows
+			var rows []uint64
 			for _, at := range in.from {
 				got, lost, hang := h.fetch(at, in.lo, in.hi)
 				if lost {
@@ -214,10 +214,17 @@ func (h *whost) proceed(t *wtask) {
 				main = append(main, rows...)
 			}
 		}
-		h.after(h.j.def.duration(h.k.w), func() {
-			if !h.interrupted(t) && !h.strike(t) {
-				h.seal(t, stage, main, side)
+		h.after(h.j.def.duration(h.k.w, t.id), func() {
+			if h.interrupted(t) || h.strike(t) {
+				return
 			}
+			for _, in := range inputs { // sources are read to the end, others were before
+				if in.source >= 0 {
+					main = append(main, h.j.def.sources[in.source][t.reads.split][t.reads.lo:t.reads.hi]...)
+					t.read = true
+				}
+			}
+			h.seal(t, stage, main, side)
 		})
 	})
 }
@@ -288,7 +295,7 @@ func (h *whost) seal(t *wtask, stage *plan.Stage, main, side []uint64) {
 	d := h.j.def
 	rows := transform(stage, main, side)
 	h.k.w.say("%s: %s has read %d rows, %d aside", h.k.id, t.id, len(main), len(side))
-	result := &divisipb.TaskResult{Id: t.spec.Id, Kind: t.spec.Kind, RowHash: rowHash(rows)}
+	result := &divisipb.TaskResult{Id: t.spec.Id, Kind: t.spec.Kind, RowHash: rowHash(rows), Cut: t.cut}
 	noise := uint64(0)
 	if d.noisy == int(t.id.stage) {
 		noise = uint64(t.id.number)

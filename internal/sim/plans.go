@@ -104,6 +104,7 @@ type jobDef struct {
 	noisy   int          // the stage whose output depends on the attempt, -1
 	doomed  [2]int32     // the task that meets a bad record
 	poison  [2]int32     // the task that kills its process
+	lags    [2]int32     // a task that takes long
 	failed  map[[2]int32]int
 	killed  map[[2]int32]int
 	ids     []string // that the coordinator gave it: exactly one is right
@@ -131,6 +132,7 @@ func (w *world) makeJob(n int) *jobDef {
 		d.sources = append(d.sources, splits)
 	}
 	d.want = d.outcome()
+	d.lags = [2]int32{int32(w.rng.IntN(1 + w.rng.IntN(len(d.plan.Stages)))), int32(w.rng.IntN(6))}
 	stage := int32(w.rng.IntN(len(d.plan.Stages)))
 	switch k := w.rng.IntN(100); {
 	case k < 4:
@@ -157,7 +159,12 @@ func (d *jobDef) layout() string {
 }
 
 // duration of half a task: mostly short, some much longer than others.
-func (d *jobDef) duration(w *world) int64 { return w.between(ms, d.pace>>w.rng.IntN(6)) }
+func (d *jobDef) duration(w *world, a attempt) int64 {
+	if d.lags == [2]int32{a.stage, a.index} {
+		return w.between(ms, 5*second)
+	}
+	return w.between(ms, d.pace>>w.rng.IntN(6))
+}
 
 // mayFail lets a task fail, but never as often as would be too often.
 func (d *jobDef) mayFail(a attempt, wx weather) bool {

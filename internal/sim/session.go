@@ -144,6 +144,8 @@ func (k *worker) receive(cn *conn, m *divisipb.ToWorker) {
 		k.launch(b.Launch.Task)
 	case *divisipb.ToWorker_CancelTask:
 		k.cancel(attemptOf(b.CancelTask.Id), b.CancelTask.Why)
+	case *divisipb.ToWorker_CutTask:
+		k.cutTask(attemptOf(b.CutTask.Id))
 	case *divisipb.ToWorker_EndJob:
 		k.endJob(b.EndJob.Job, b.EndJob.HostsOnly, true)
 	case *divisipb.ToWorker_Ack:

@@ -29,6 +29,8 @@ func recordText(r *divisipb.JournalRecord) string {
 		return fmt.Sprintf("%s failed on %s: %s, counted %v", attemptOf(b.TaskFailed.Failure.Id), b.TaskFailed.Worker, b.TaskFailed.Failure.Message, b.TaskFailed.Counted)
 	case *divisipb.JournalRecord_OutputLost:
 		return fmt.Sprintf("%s lost: %s", attemptOf(b.OutputLost.Task), b.OutputLost.Why)
+	case *divisipb.JournalRecord_TaskSplit:
+		return fmt.Sprintf("%s on %s keeps %s, another reads %s", attemptOf(b.TaskSplit.Task), b.TaskSplit.Worker, b.TaskSplit.Cut.Kept.Id, b.TaskSplit.Cut.Rest.Id)
 	case *divisipb.JournalRecord_AttemptsReserved:
 		return fmt.Sprintf("%s: attempts below %d", r.Job, b.AttemptsReserved.Limit)
 	case *divisipb.JournalRecord_PublishBegan:

@@ -74,6 +74,19 @@ func (w *world) deafen(k *worker) {
 	}
 }
 
+// rattled: soon after a copy was asked for, streams break.
+func (w *world) rattled() {
+	if w.now < w.weather.until && w.chance(w.weather.malice) {
+		w.after(w.between(ms, 500*ms), func() {
+			for _, k := range w.workers {
+				if k.up && k.conn != nil && w.chance(500) {
+					k.conn.snap()
+				}
+			}
+		})
+	}
+}
+
 // beaten: an attempt is not needed any more, and hears of it late.
 func (w *world) beaten(k *worker) {
 	if w.now < w.weather.until && w.chance(2*w.weather.malice) {

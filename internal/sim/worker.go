@@ -87,6 +87,9 @@ type wtask struct {
 	host     *whost
 	slot     bool
 	canceled string
+	reads    span          // of a source
+	read     bool          // it has
+	cut      *divisipb.Cut // what it gave away before
 	results  []*divisipb.TaskResult
 	failure  *divisipb.TaskFailure
 }
@@ -184,7 +187,7 @@ func (k *worker) launch(spec *divisipb.TaskSpec) {
 	if k.task(a) != nil {
 		return
 	}
-	t := &wtask{id: a, spec: spec, job: k.jobs[a.job]}
+	t := &wtask{id: a, spec: spec, job: k.jobs[a.job], reads: spanOf(spec.Split)}
 	k.tasks = append(k.tasks, t)
 	k.w.check.launches(k, t)
 	switch {

@@ -127,6 +127,7 @@ type Result struct {
 	History   string // what happened, if asked for
 	Ends      [3]int // jobs that succeeded, failed, were cancelled
 	Copies    int    // of slow attempts
+	Splits    int    // of slow attempts, which gave something away
 	Moves     int    // outputs that were moved to another worker
 	Events    int64
 	Virtual   time.Duration
@@ -154,7 +155,7 @@ func Run(seed uint64, trace bool) Result {
 		w.run(w.now+20*second, w.quiet)
 		w.check.atEnd()
 	}
-	return Result{Violation: w.bad, History: w.history.String(), Ends: w.check.ends, Copies: w.check.copies, Moves: w.check.moves, Events: w.events, Virtual: time.Duration(w.now)}
+	return Result{Violation: w.bad, History: w.history.String(), Ends: w.check.ends, Copies: w.check.copies, Splits: w.check.splits, Moves: w.check.moves, Events: w.events, Virtual: time.Duration(w.now)}
 }
 
 // build makes the cluster and its clients.

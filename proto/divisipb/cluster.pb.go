@@ -219,6 +219,60 @@ func (x *Split) GetPayload() []byte {
 	return nil
 }
 
+// Cut is what an attempt has given away of its split: it reads kept alone, another task
+// reads rest.
+type Cut struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kept          *Split                 `protobuf:"bytes,1,opt,name=kept,proto3" json:"kept,omitempty"`
+	Rest          *Split                 `protobuf:"bytes,2,opt,name=rest,proto3" json:"rest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cut) Reset() {
+	*x = Cut{}
+	mi := &file_divisi_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cut) ProtoMessage() {}
+
+func (x *Cut) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cut.ProtoReflect.Descriptor instead.
+func (*Cut) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Cut) GetKept() *Split {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+func (x *Cut) GetRest() *Split {
+	if x != nil {
+		return x.Rest
+	}
+	return nil
+}
+
 // TaskSpec is all an attempt needs beyond its job (see JobSpec): ids and ranges. Where
 // the blocks of earlier stages lie is told per exchange (see Locations), not here.
 type TaskSpec struct {
@@ -244,7 +298,7 @@ type TaskSpec struct {
 
 func (x *TaskSpec) Reset() {
 	*x = TaskSpec{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[2]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -256,7 +310,7 @@ func (x *TaskSpec) String() string {
 func (*TaskSpec) ProtoMessage() {}
 
 func (x *TaskSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[2]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -269,7 +323,7 @@ func (x *TaskSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskSpec.ProtoReflect.Descriptor instead.
 func (*TaskSpec) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TaskSpec) GetId() *TaskID {
@@ -392,7 +446,7 @@ type JobSpec struct {
 
 func (x *JobSpec) Reset() {
 	*x = JobSpec{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[3]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +458,7 @@ func (x *JobSpec) String() string {
 func (*JobSpec) ProtoMessage() {}
 
 func (x *JobSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[3]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +471,7 @@ func (x *JobSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSpec.ProtoReflect.Descriptor instead.
 func (*JobSpec) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *JobSpec) GetId() string {
@@ -522,7 +576,7 @@ type ShippedFile struct {
 
 func (x *ShippedFile) Reset() {
 	*x = ShippedFile{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[4]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +588,7 @@ func (x *ShippedFile) String() string {
 func (*ShippedFile) ProtoMessage() {}
 
 func (x *ShippedFile) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[4]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +601,7 @@ func (x *ShippedFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShippedFile.ProtoReflect.Descriptor instead.
 func (*ShippedFile) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ShippedFile) GetName() string {
@@ -586,7 +640,7 @@ type BlockLocation struct {
 
 func (x *BlockLocation) Reset() {
 	*x = BlockLocation{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[5]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +652,7 @@ func (x *BlockLocation) String() string {
 func (*BlockLocation) ProtoMessage() {}
 
 func (x *BlockLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[5]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +665,7 @@ func (x *BlockLocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockLocation.ProtoReflect.Descriptor instead.
 func (*BlockLocation) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BlockLocation) GetTask() *TaskID {
@@ -671,7 +725,7 @@ type Locations struct {
 
 func (x *Locations) Reset() {
 	*x = Locations{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[6]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +737,7 @@ func (x *Locations) String() string {
 func (*Locations) ProtoMessage() {}
 
 func (x *Locations) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[6]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +750,7 @@ func (x *Locations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locations.ProtoReflect.Descriptor instead.
 func (*Locations) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Locations) GetJob() string {
@@ -747,7 +801,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[7]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +813,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[7]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +826,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Placement) GetLevel() string {
@@ -814,7 +868,7 @@ type PartitionSizes struct {
 
 func (x *PartitionSizes) Reset() {
 	*x = PartitionSizes{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[8]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +880,7 @@ func (x *PartitionSizes) String() string {
 func (*PartitionSizes) ProtoMessage() {}
 
 func (x *PartitionSizes) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[8]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +893,7 @@ func (x *PartitionSizes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionSizes.ProtoReflect.Descriptor instead.
 func (*PartitionSizes) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PartitionSizes) GetBytes() []int64 {
@@ -869,13 +923,14 @@ type TaskResult struct {
 	Splits        []*Split               `protobuf:"bytes,8,rep,name=splits,proto3" json:"splits,omitempty"`     // SPLITS (chunked by the sender when large: see more)
 	Prepared      []byte                 `protobuf:"bytes,9,opt,name=prepared,proto3" json:"prepared,omitempty"` // PREPARE
 	More          bool                   `protobuf:"varint,10,opt,name=more,proto3" json:"more,omitempty"`       // further messages for the same attempt follow
+	Cut           *Cut                   `protobuf:"bytes,11,opt,name=cut,proto3" json:"cut,omitempty"`          // what it gave away, whether anybody has heard of that or not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskResult) Reset() {
 	*x = TaskResult{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[9]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +942,7 @@ func (x *TaskResult) String() string {
 func (*TaskResult) ProtoMessage() {}
 
 func (x *TaskResult) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[9]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +955,7 @@ func (x *TaskResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskResult.ProtoReflect.Descriptor instead.
 func (*TaskResult) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TaskResult) GetId() *TaskID {
@@ -973,6 +1028,13 @@ func (x *TaskResult) GetMore() bool {
 	return false
 }
 
+func (x *TaskResult) GetCut() *Cut {
+	if x != nil {
+		return x.Cut
+	}
+	return nil
+}
+
 type TaskStats struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
 	RowsIn             int64                  `protobuf:"varint,1,opt,name=rows_in,json=rowsIn,proto3" json:"rows_in,omitempty"`
@@ -994,7 +1056,7 @@ type TaskStats struct {
 
 func (x *TaskStats) Reset() {
 	*x = TaskStats{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[10]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1006,7 +1068,7 @@ func (x *TaskStats) String() string {
 func (*TaskStats) ProtoMessage() {}
 
 func (x *TaskStats) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[10]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1019,7 +1081,7 @@ func (x *TaskStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStats.ProtoReflect.Descriptor instead.
 func (*TaskStats) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TaskStats) GetRowsIn() int64 {
@@ -1134,7 +1196,7 @@ type TaskFailure struct {
 
 func (x *TaskFailure) Reset() {
 	*x = TaskFailure{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1208,7 @@ func (x *TaskFailure) String() string {
 func (*TaskFailure) ProtoMessage() {}
 
 func (x *TaskFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1221,7 @@ func (x *TaskFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFailure.ProtoReflect.Descriptor instead.
 func (*TaskFailure) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TaskFailure) GetId() *TaskID {
@@ -1266,7 +1328,7 @@ type TaskProgress struct {
 
 func (x *TaskProgress) Reset() {
 	*x = TaskProgress{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[12]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1340,7 @@ func (x *TaskProgress) String() string {
 func (*TaskProgress) ProtoMessage() {}
 
 func (x *TaskProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[12]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1353,7 @@ func (x *TaskProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskProgress.ProtoReflect.Descriptor instead.
 func (*TaskProgress) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TaskProgress) GetId() *TaskID {
@@ -1385,7 +1447,10 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x14\n" +
 	"\x05hosts\x18\x03 \x03(\tR\x05hosts\x12\x18\n" +
-	"\apayload\x18\x04 \x01(\fR\apayload\"\xc0\x04\n" +
+	"\apayload\x18\x04 \x01(\fR\apayload\"Q\n" +
+	"\x03Cut\x12$\n" +
+	"\x04kept\x18\x01 \x01(\v2\x10.divisi.v1.SplitR\x04kept\x12$\n" +
+	"\x04rest\x18\x02 \x01(\v2\x10.divisi.v1.SplitR\x04rest\"\xc0\x04\n" +
 	"\bTaskSpec\x12!\n" +
 	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x12'\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x13.divisi.v1.TaskKindR\x04kind\x12&\n" +
@@ -1451,7 +1516,7 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\x04copy\x18\x04 \x01(\bR\x04copy\":\n" +
 	"\x0ePartitionSizes\x12\x14\n" +
 	"\x05bytes\x18\x01 \x03(\x03R\x05bytes\x12\x12\n" +
-	"\x04rows\x18\x02 \x03(\x03R\x04rows\"\xc4\x03\n" +
+	"\x04rows\x18\x02 \x03(\x03R\x04rows\"\xe6\x03\n" +
 	"\n" +
 	"TaskResult\x12!\n" +
 	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x12'\n" +
@@ -1464,7 +1529,8 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\x06splits\x18\b \x03(\v2\x10.divisi.v1.SplitR\x06splits\x12\x1a\n" +
 	"\bprepared\x18\t \x01(\fR\bprepared\x12\x12\n" +
 	"\x04more\x18\n" +
-	" \x01(\bR\x04more\x1a;\n" +
+	" \x01(\bR\x04more\x12 \n" +
+	"\x03cut\x18\v \x01(\v2\x0e.divisi.v1.CutR\x03cut\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xdd\x03\n" +
@@ -1537,53 +1603,57 @@ func file_divisi_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_divisi_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_divisi_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_divisi_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_divisi_v1_cluster_proto_goTypes = []any{
 	(TaskKind)(0),          // 0: divisi.v1.TaskKind
 	(*TaskID)(nil),         // 1: divisi.v1.TaskID
 	(*Split)(nil),          // 2: divisi.v1.Split
-	(*TaskSpec)(nil),       // 3: divisi.v1.TaskSpec
-	(*JobSpec)(nil),        // 4: divisi.v1.JobSpec
-	(*ShippedFile)(nil),    // 5: divisi.v1.ShippedFile
-	(*BlockLocation)(nil),  // 6: divisi.v1.BlockLocation
-	(*Locations)(nil),      // 7: divisi.v1.Locations
-	(*Placement)(nil),      // 8: divisi.v1.Placement
-	(*PartitionSizes)(nil), // 9: divisi.v1.PartitionSizes
-	(*TaskResult)(nil),     // 10: divisi.v1.TaskResult
-	(*TaskStats)(nil),      // 11: divisi.v1.TaskStats
-	(*TaskFailure)(nil),    // 12: divisi.v1.TaskFailure
-	(*TaskProgress)(nil),   // 13: divisi.v1.TaskProgress
-	nil,                    // 14: divisi.v1.TaskSpec.ExchangeVersionsEntry
-	nil,                    // 15: divisi.v1.JobSpec.EnvEntry
-	nil,                    // 16: divisi.v1.JobSpec.PreparedEntry
-	nil,                    // 17: divisi.v1.TaskResult.CountersEntry
+	(*Cut)(nil),            // 3: divisi.v1.Cut
+	(*TaskSpec)(nil),       // 4: divisi.v1.TaskSpec
+	(*JobSpec)(nil),        // 5: divisi.v1.JobSpec
+	(*ShippedFile)(nil),    // 6: divisi.v1.ShippedFile
+	(*BlockLocation)(nil),  // 7: divisi.v1.BlockLocation
+	(*Locations)(nil),      // 8: divisi.v1.Locations
+	(*Placement)(nil),      // 9: divisi.v1.Placement
+	(*PartitionSizes)(nil), // 10: divisi.v1.PartitionSizes
+	(*TaskResult)(nil),     // 11: divisi.v1.TaskResult
+	(*TaskStats)(nil),      // 12: divisi.v1.TaskStats
+	(*TaskFailure)(nil),    // 13: divisi.v1.TaskFailure
+	(*TaskProgress)(nil),   // 14: divisi.v1.TaskProgress
+	nil,                    // 15: divisi.v1.TaskSpec.ExchangeVersionsEntry
+	nil,                    // 16: divisi.v1.JobSpec.EnvEntry
+	nil,                    // 17: divisi.v1.JobSpec.PreparedEntry
+	nil,                    // 18: divisi.v1.TaskResult.CountersEntry
 }
 var file_divisi_v1_cluster_proto_depIdxs = []int32{
-	1,  // 0: divisi.v1.TaskSpec.id:type_name -> divisi.v1.TaskID
-	0,  // 1: divisi.v1.TaskSpec.kind:type_name -> divisi.v1.TaskKind
-	2,  // 2: divisi.v1.TaskSpec.split:type_name -> divisi.v1.Split
-	14, // 3: divisi.v1.TaskSpec.exchange_versions:type_name -> divisi.v1.TaskSpec.ExchangeVersionsEntry
-	15, // 4: divisi.v1.JobSpec.env:type_name -> divisi.v1.JobSpec.EnvEntry
-	5,  // 5: divisi.v1.JobSpec.files:type_name -> divisi.v1.ShippedFile
-	16, // 6: divisi.v1.JobSpec.prepared:type_name -> divisi.v1.JobSpec.PreparedEntry
-	1,  // 7: divisi.v1.BlockLocation.task:type_name -> divisi.v1.TaskID
-	6,  // 8: divisi.v1.Locations.blocks:type_name -> divisi.v1.BlockLocation
-	1,  // 9: divisi.v1.TaskResult.id:type_name -> divisi.v1.TaskID
-	0,  // 10: divisi.v1.TaskResult.kind:type_name -> divisi.v1.TaskKind
-	9,  // 11: divisi.v1.TaskResult.output:type_name -> divisi.v1.PartitionSizes
-	17, // 12: divisi.v1.TaskResult.counters:type_name -> divisi.v1.TaskResult.CountersEntry
-	11, // 13: divisi.v1.TaskResult.stats:type_name -> divisi.v1.TaskStats
-	2,  // 14: divisi.v1.TaskResult.splits:type_name -> divisi.v1.Split
-	1,  // 15: divisi.v1.TaskFailure.id:type_name -> divisi.v1.TaskID
-	0,  // 16: divisi.v1.TaskFailure.task_kind:type_name -> divisi.v1.TaskKind
-	1,  // 17: divisi.v1.TaskFailure.lost_inputs:type_name -> divisi.v1.TaskID
-	11, // 18: divisi.v1.TaskFailure.stats:type_name -> divisi.v1.TaskStats
-	1,  // 19: divisi.v1.TaskProgress.id:type_name -> divisi.v1.TaskID
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	2,  // 0: divisi.v1.Cut.kept:type_name -> divisi.v1.Split
+	2,  // 1: divisi.v1.Cut.rest:type_name -> divisi.v1.Split
+	1,  // 2: divisi.v1.TaskSpec.id:type_name -> divisi.v1.TaskID
+	0,  // 3: divisi.v1.TaskSpec.kind:type_name -> divisi.v1.TaskKind
+	2,  // 4: divisi.v1.TaskSpec.split:type_name -> divisi.v1.Split
+	15, // 5: divisi.v1.TaskSpec.exchange_versions:type_name -> divisi.v1.TaskSpec.ExchangeVersionsEntry
+	16, // 6: divisi.v1.JobSpec.env:type_name -> divisi.v1.JobSpec.EnvEntry
+	6,  // 7: divisi.v1.JobSpec.files:type_name -> divisi.v1.ShippedFile
+	17, // 8: divisi.v1.JobSpec.prepared:type_name -> divisi.v1.JobSpec.PreparedEntry
+	1,  // 9: divisi.v1.BlockLocation.task:type_name -> divisi.v1.TaskID
+	7,  // 10: divisi.v1.Locations.blocks:type_name -> divisi.v1.BlockLocation
+	1,  // 11: divisi.v1.TaskResult.id:type_name -> divisi.v1.TaskID
+	0,  // 12: divisi.v1.TaskResult.kind:type_name -> divisi.v1.TaskKind
+	10, // 13: divisi.v1.TaskResult.output:type_name -> divisi.v1.PartitionSizes
+	18, // 14: divisi.v1.TaskResult.counters:type_name -> divisi.v1.TaskResult.CountersEntry
+	12, // 15: divisi.v1.TaskResult.stats:type_name -> divisi.v1.TaskStats
+	2,  // 16: divisi.v1.TaskResult.splits:type_name -> divisi.v1.Split
+	3,  // 17: divisi.v1.TaskResult.cut:type_name -> divisi.v1.Cut
+	1,  // 18: divisi.v1.TaskFailure.id:type_name -> divisi.v1.TaskID
+	0,  // 19: divisi.v1.TaskFailure.task_kind:type_name -> divisi.v1.TaskKind
+	1,  // 20: divisi.v1.TaskFailure.lost_inputs:type_name -> divisi.v1.TaskID
+	12, // 21: divisi.v1.TaskFailure.stats:type_name -> divisi.v1.TaskStats
+	1,  // 22: divisi.v1.TaskProgress.id:type_name -> divisi.v1.TaskID
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_divisi_v1_cluster_proto_init() }
@@ -1597,7 +1667,7 @@ func file_divisi_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_divisi_v1_cluster_proto_rawDesc), len(file_divisi_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

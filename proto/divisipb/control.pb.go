@@ -36,6 +36,7 @@ type FromWorker struct {
 	//	*FromWorker_Drained
 	//	*FromWorker_BlocksLost
 	//	*FromWorker_BlocksAdopted
+	//	*FromWorker_TaskCut
 	Body          isFromWorker_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -157,6 +158,15 @@ func (x *FromWorker) GetBlocksAdopted() *BlocksAdopted {
 	return nil
 }
 
+func (x *FromWorker) GetTaskCut() *TaskCut {
+	if x != nil {
+		if x, ok := x.Body.(*FromWorker_TaskCut); ok {
+			return x.TaskCut
+		}
+	}
+	return nil
+}
+
 type isFromWorker_Body interface {
 	isFromWorker_Body()
 }
@@ -193,6 +203,10 @@ type FromWorker_BlocksAdopted struct {
 	BlocksAdopted *BlocksAdopted `protobuf:"bytes,9,opt,name=blocks_adopted,json=blocksAdopted,proto3,oneof"`
 }
 
+type FromWorker_TaskCut struct {
+	TaskCut *TaskCut `protobuf:"bytes,10,opt,name=task_cut,json=taskCut,proto3,oneof"`
+}
+
 func (*FromWorker_Register) isFromWorker_Body() {}
 
 func (*FromWorker_Heartbeat) isFromWorker_Body() {}
@@ -208,6 +222,8 @@ func (*FromWorker_Drained) isFromWorker_Body() {}
 func (*FromWorker_BlocksLost) isFromWorker_Body() {}
 
 func (*FromWorker_BlocksAdopted) isFromWorker_Body() {}
+
+func (*FromWorker_TaskCut) isFromWorker_Body() {}
 
 type ToWorker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -225,6 +241,7 @@ type ToWorker struct {
 	//	*ToWorker_Ack
 	//	*ToWorker_Probe
 	//	*ToWorker_AdoptBlocks
+	//	*ToWorker_CutTask
 	Body          isToWorker_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -373,6 +390,15 @@ func (x *ToWorker) GetAdoptBlocks() *AdoptBlocks {
 	return nil
 }
 
+func (x *ToWorker) GetCutTask() *CutTask {
+	if x != nil {
+		if x, ok := x.Body.(*ToWorker_CutTask); ok {
+			return x.CutTask
+		}
+	}
+	return nil
+}
+
 type isToWorker_Body interface {
 	isToWorker_Body()
 }
@@ -421,6 +447,10 @@ type ToWorker_AdoptBlocks struct {
 	AdoptBlocks *AdoptBlocks `protobuf:"bytes,12,opt,name=adopt_blocks,json=adoptBlocks,proto3,oneof"`
 }
 
+type ToWorker_CutTask struct {
+	CutTask *CutTask `protobuf:"bytes,13,opt,name=cut_task,json=cutTask,proto3,oneof"`
+}
+
 func (*ToWorker_Welcome) isToWorker_Body() {}
 
 func (*ToWorker_Launch) isToWorker_Body() {}
@@ -442,6 +472,8 @@ func (*ToWorker_Ack) isToWorker_Body() {}
 func (*ToWorker_Probe) isToWorker_Body() {}
 
 func (*ToWorker_AdoptBlocks) isToWorker_Body() {}
+
+func (*ToWorker_CutTask) isToWorker_Body() {}
 
 type Register struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -1074,6 +1106,115 @@ func (x *CancelTask) GetWhy() string {
 	return ""
 }
 
+// CutTask asks a slow attempt to give away all but about a share (0..1) of what it has
+// not begun of its split. The answer is TaskCut; an attempt is cut once, and answers the
+// same when it is asked again.
+type CutTask struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            *TaskID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Keep          float64                `protobuf:"fixed64,2,opt,name=keep,proto3" json:"keep,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CutTask) Reset() {
+	*x = CutTask{}
+	mi := &file_divisi_v1_control_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CutTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CutTask) ProtoMessage() {}
+
+func (x *CutTask) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_control_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CutTask.ProtoReflect.Descriptor instead.
+func (*CutTask) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CutTask) GetId() *TaskID {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *CutTask) GetKeep() float64 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
+// TaskCut answers CutTask. It counts once it is journalled: until then nobody reads what
+// was given away but by another attempt at the whole.
+type TaskCut struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            *TaskID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Cut           *Cut                   `protobuf:"bytes,2,opt,name=cut,proto3" json:"cut,omitempty"` // nothing: there was nothing to give
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskCut) Reset() {
+	*x = TaskCut{}
+	mi := &file_divisi_v1_control_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskCut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskCut) ProtoMessage() {}
+
+func (x *TaskCut) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_control_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskCut.ProtoReflect.Descriptor instead.
+func (*TaskCut) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TaskCut) GetId() *TaskID {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *TaskCut) GetCut() *Cut {
+	if x != nil {
+		return x.Cut
+	}
+	return nil
+}
+
 // JobUpdate tells what was learned since JobSpec.
 type JobUpdate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1085,7 +1226,7 @@ type JobUpdate struct {
 
 func (x *JobUpdate) Reset() {
 	*x = JobUpdate{}
-	mi := &file_divisi_v1_control_proto_msgTypes[10]
+	mi := &file_divisi_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1238,7 @@ func (x *JobUpdate) String() string {
 func (*JobUpdate) ProtoMessage() {}
 
 func (x *JobUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[10]
+	mi := &file_divisi_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1251,7 @@ func (x *JobUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobUpdate.ProtoReflect.Descriptor instead.
 func (*JobUpdate) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *JobUpdate) GetJob() string {
@@ -1139,7 +1280,7 @@ type EndJob struct {
 
 func (x *EndJob) Reset() {
 	*x = EndJob{}
-	mi := &file_divisi_v1_control_proto_msgTypes[11]
+	mi := &file_divisi_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1292,7 @@ func (x *EndJob) String() string {
 func (*EndJob) ProtoMessage() {}
 
 func (x *EndJob) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[11]
+	mi := &file_divisi_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1305,7 @@ func (x *EndJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndJob.ProtoReflect.Descriptor instead.
 func (*EndJob) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EndJob) GetJob() string {
@@ -1191,7 +1332,7 @@ type JobGone struct {
 
 func (x *JobGone) Reset() {
 	*x = JobGone{}
-	mi := &file_divisi_v1_control_proto_msgTypes[12]
+	mi := &file_divisi_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1344,7 @@ func (x *JobGone) String() string {
 func (*JobGone) ProtoMessage() {}
 
 func (x *JobGone) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[12]
+	mi := &file_divisi_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1357,7 @@ func (x *JobGone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobGone.ProtoReflect.Descriptor instead.
 func (*JobGone) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *JobGone) GetJob() string {
@@ -1242,7 +1383,7 @@ type BlocksLost struct {
 
 func (x *BlocksLost) Reset() {
 	*x = BlocksLost{}
-	mi := &file_divisi_v1_control_proto_msgTypes[13]
+	mi := &file_divisi_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1395,7 @@ func (x *BlocksLost) String() string {
 func (*BlocksLost) ProtoMessage() {}
 
 func (x *BlocksLost) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[13]
+	mi := &file_divisi_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1408,7 @@ func (x *BlocksLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksLost.ProtoReflect.Descriptor instead.
 func (*BlocksLost) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BlocksLost) GetTasks() []*TaskID {
@@ -1290,7 +1431,7 @@ type AdoptBlocks struct {
 
 func (x *AdoptBlocks) Reset() {
 	*x = AdoptBlocks{}
-	mi := &file_divisi_v1_control_proto_msgTypes[14]
+	mi := &file_divisi_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1302,7 +1443,7 @@ func (x *AdoptBlocks) String() string {
 func (*AdoptBlocks) ProtoMessage() {}
 
 func (x *AdoptBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[14]
+	mi := &file_divisi_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1315,7 +1456,7 @@ func (x *AdoptBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptBlocks.ProtoReflect.Descriptor instead.
 func (*AdoptBlocks) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AdoptBlocks) GetJob() string {
@@ -1359,7 +1500,7 @@ type BlocksAdopted struct {
 
 func (x *BlocksAdopted) Reset() {
 	*x = BlocksAdopted{}
-	mi := &file_divisi_v1_control_proto_msgTypes[15]
+	mi := &file_divisi_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1512,7 @@ func (x *BlocksAdopted) String() string {
 func (*BlocksAdopted) ProtoMessage() {}
 
 func (x *BlocksAdopted) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[15]
+	mi := &file_divisi_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1525,7 @@ func (x *BlocksAdopted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksAdopted.ProtoReflect.Descriptor instead.
 func (*BlocksAdopted) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BlocksAdopted) GetJob() string {
@@ -1424,7 +1565,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_divisi_v1_control_proto_msgTypes[16]
+	mi := &file_divisi_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1436,7 +1577,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[16]
+	mi := &file_divisi_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1449,7 +1590,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Drain) GetGraceMillis() int64 {
@@ -1467,7 +1608,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_divisi_v1_control_proto_msgTypes[17]
+	mi := &file_divisi_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1620,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[17]
+	mi := &file_divisi_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1633,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 type GetArtifactRequest struct {
@@ -1504,7 +1645,7 @@ type GetArtifactRequest struct {
 
 func (x *GetArtifactRequest) Reset() {
 	*x = GetArtifactRequest{}
-	mi := &file_divisi_v1_control_proto_msgTypes[18]
+	mi := &file_divisi_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1657,7 @@ func (x *GetArtifactRequest) String() string {
 func (*GetArtifactRequest) ProtoMessage() {}
 
 func (x *GetArtifactRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[18]
+	mi := &file_divisi_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1670,7 @@ func (x *GetArtifactRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetArtifactRequest.ProtoReflect.Descriptor instead.
 func (*GetArtifactRequest) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetArtifactRequest) GetSha256() string {
@@ -1548,7 +1689,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_divisi_v1_control_proto_msgTypes[19]
+	mi := &file_divisi_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1701,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[19]
+	mi := &file_divisi_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1714,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -1596,7 +1737,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_divisi_v1_control_proto_msgTypes[20]
+	mi := &file_divisi_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1749,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[20]
+	mi := &file_divisi_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1762,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FetchRequest) GetJob() string {
@@ -1672,7 +1813,7 @@ type FetchChunk struct {
 
 func (x *FetchChunk) Reset() {
 	*x = FetchChunk{}
-	mi := &file_divisi_v1_control_proto_msgTypes[21]
+	mi := &file_divisi_v1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1825,7 @@ func (x *FetchChunk) String() string {
 func (*FetchChunk) ProtoMessage() {}
 
 func (x *FetchChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[21]
+	mi := &file_divisi_v1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1838,7 @@ func (x *FetchChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchChunk.ProtoReflect.Descriptor instead.
 func (*FetchChunk) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FetchChunk) GetTask() int32 {
@@ -1737,7 +1878,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_divisi_v1_control_proto_msgTypes[22]
+	mi := &file_divisi_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1890,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[22]
+	mi := &file_divisi_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1903,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CopyRequest) GetTask() *TaskID {
@@ -1783,7 +1924,7 @@ type CopyChunk struct {
 
 func (x *CopyChunk) Reset() {
 	*x = CopyChunk{}
-	mi := &file_divisi_v1_control_proto_msgTypes[23]
+	mi := &file_divisi_v1_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1795,7 +1936,7 @@ func (x *CopyChunk) String() string {
 func (*CopyChunk) ProtoMessage() {}
 
 func (x *CopyChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[23]
+	mi := &file_divisi_v1_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1808,7 +1949,7 @@ func (x *CopyChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyChunk.ProtoReflect.Descriptor instead.
 func (*CopyChunk) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{23}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CopyChunk) GetIndex() []byte {
@@ -1843,7 +1984,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_divisi_v1_control_proto_msgTypes[24]
+	mi := &file_divisi_v1_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +1996,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[24]
+	mi := &file_divisi_v1_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +2009,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{24}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReadLogRequest) GetTask() *TaskID {
@@ -1900,6 +2041,7 @@ type FromHost struct {
 	//	*FromHost_Result
 	//	*FromHost_Failure
 	//	*FromHost_Progress
+	//	*FromHost_TaskCut
 	Body          isFromHost_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1907,7 +2049,7 @@ type FromHost struct {
 
 func (x *FromHost) Reset() {
 	*x = FromHost{}
-	mi := &file_divisi_v1_control_proto_msgTypes[25]
+	mi := &file_divisi_v1_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +2061,7 @@ func (x *FromHost) String() string {
 func (*FromHost) ProtoMessage() {}
 
 func (x *FromHost) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[25]
+	mi := &file_divisi_v1_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +2074,7 @@ func (x *FromHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromHost.ProtoReflect.Descriptor instead.
 func (*FromHost) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{25}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FromHost) GetBody() isFromHost_Body {
@@ -1978,6 +2120,15 @@ func (x *FromHost) GetProgress() *HostProgress {
 	return nil
 }
 
+func (x *FromHost) GetTaskCut() *TaskCut {
+	if x != nil {
+		if x, ok := x.Body.(*FromHost_TaskCut); ok {
+			return x.TaskCut
+		}
+	}
+	return nil
+}
+
 type isFromHost_Body interface {
 	isFromHost_Body()
 }
@@ -1998,6 +2149,10 @@ type FromHost_Progress struct {
 	Progress *HostProgress `protobuf:"bytes,4,opt,name=progress,proto3,oneof"`
 }
 
+type FromHost_TaskCut struct {
+	TaskCut *TaskCut `protobuf:"bytes,5,opt,name=task_cut,json=taskCut,proto3,oneof"`
+}
+
 func (*FromHost_Ready) isFromHost_Body() {}
 
 func (*FromHost_Result) isFromHost_Body() {}
@@ -2005,6 +2160,8 @@ func (*FromHost_Result) isFromHost_Body() {}
 func (*FromHost_Failure) isFromHost_Body() {}
 
 func (*FromHost_Progress) isFromHost_Body() {}
+
+func (*FromHost_TaskCut) isFromHost_Body() {}
 
 type HostReady struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2020,7 +2177,7 @@ type HostReady struct {
 
 func (x *HostReady) Reset() {
 	*x = HostReady{}
-	mi := &file_divisi_v1_control_proto_msgTypes[26]
+	mi := &file_divisi_v1_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2189,7 @@ func (x *HostReady) String() string {
 func (*HostReady) ProtoMessage() {}
 
 func (x *HostReady) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[26]
+	mi := &file_divisi_v1_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2202,7 @@ func (x *HostReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostReady.ProtoReflect.Descriptor instead.
 func (*HostReady) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{26}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *HostReady) GetProtocol() int32 {
@@ -2101,7 +2258,7 @@ type HostProgress struct {
 
 func (x *HostProgress) Reset() {
 	*x = HostProgress{}
-	mi := &file_divisi_v1_control_proto_msgTypes[27]
+	mi := &file_divisi_v1_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2270,7 @@ func (x *HostProgress) String() string {
 func (*HostProgress) ProtoMessage() {}
 
 func (x *HostProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[27]
+	mi := &file_divisi_v1_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2283,7 @@ func (x *HostProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostProgress.ProtoReflect.Descriptor instead.
 func (*HostProgress) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{27}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *HostProgress) GetTasks() []*TaskProgress {
@@ -2160,6 +2317,7 @@ type ToHost struct {
 	//	*ToHost_Locations
 	//	*ToHost_JobUpdate
 	//	*ToHost_Stop
+	//	*ToHost_CutTask
 	Body          isToHost_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2167,7 +2325,7 @@ type ToHost struct {
 
 func (x *ToHost) Reset() {
 	*x = ToHost{}
-	mi := &file_divisi_v1_control_proto_msgTypes[28]
+	mi := &file_divisi_v1_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2337,7 @@ func (x *ToHost) String() string {
 func (*ToHost) ProtoMessage() {}
 
 func (x *ToHost) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[28]
+	mi := &file_divisi_v1_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2350,7 @@ func (x *ToHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToHost.ProtoReflect.Descriptor instead.
 func (*ToHost) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{28}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ToHost) GetBody() isToHost_Body {
@@ -2256,6 +2414,15 @@ func (x *ToHost) GetStop() *HostStop {
 	return nil
 }
 
+func (x *ToHost) GetCutTask() *CutTask {
+	if x != nil {
+		if x, ok := x.Body.(*ToHost_CutTask); ok {
+			return x.CutTask
+		}
+	}
+	return nil
+}
+
 type isToHost_Body interface {
 	isToHost_Body()
 }
@@ -2284,6 +2451,10 @@ type ToHost_Stop struct {
 	Stop *HostStop `protobuf:"bytes,6,opt,name=stop,proto3,oneof"`
 }
 
+type ToHost_CutTask struct {
+	CutTask *CutTask `protobuf:"bytes,7,opt,name=cut_task,json=cutTask,proto3,oneof"`
+}
+
 func (*ToHost_Init) isToHost_Body() {}
 
 func (*ToHost_Run) isToHost_Body() {}
@@ -2295,6 +2466,8 @@ func (*ToHost_Locations) isToHost_Body() {}
 func (*ToHost_JobUpdate) isToHost_Body() {}
 
 func (*ToHost_Stop) isToHost_Body() {}
+
+func (*ToHost_CutTask) isToHost_Body() {}
 
 type HostInit struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -2314,7 +2487,7 @@ type HostInit struct {
 
 func (x *HostInit) Reset() {
 	*x = HostInit{}
-	mi := &file_divisi_v1_control_proto_msgTypes[29]
+	mi := &file_divisi_v1_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2499,7 @@ func (x *HostInit) String() string {
 func (*HostInit) ProtoMessage() {}
 
 func (x *HostInit) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[29]
+	mi := &file_divisi_v1_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2512,7 @@ func (x *HostInit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostInit.ProtoReflect.Descriptor instead.
 func (*HostInit) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{29}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *HostInit) GetJob() *JobSpec {
@@ -2421,7 +2594,7 @@ type HostStop struct {
 
 func (x *HostStop) Reset() {
 	*x = HostStop{}
-	mi := &file_divisi_v1_control_proto_msgTypes[30]
+	mi := &file_divisi_v1_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2433,7 +2606,7 @@ func (x *HostStop) String() string {
 func (*HostStop) ProtoMessage() {}
 
 func (x *HostStop) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[30]
+	mi := &file_divisi_v1_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2446,7 +2619,7 @@ func (x *HostStop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostStop.ProtoReflect.Descriptor instead.
 func (*HostStop) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{30}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *HostStop) GetWhy() string {
@@ -2460,7 +2633,7 @@ var File_divisi_v1_control_proto protoreflect.FileDescriptor
 
 const file_divisi_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x17divisi/v1/control.proto\x12\tdivisi.v1\x1a\x17divisi/v1/cluster.proto\"\xd6\x03\n" +
+	"\x17divisi/v1/control.proto\x12\tdivisi.v1\x1a\x17divisi/v1/cluster.proto\"\x87\x04\n" +
 	"\n" +
 	"FromWorker\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x121\n" +
@@ -2472,8 +2645,10 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\adrained\x18\a \x01(\v2\x12.divisi.v1.DrainedH\x00R\adrained\x128\n" +
 	"\vblocks_lost\x18\b \x01(\v2\x15.divisi.v1.BlocksLostH\x00R\n" +
 	"blocksLost\x12A\n" +
-	"\x0eblocks_adopted\x18\t \x01(\v2\x18.divisi.v1.BlocksAdoptedH\x00R\rblocksAdoptedB\x06\n" +
-	"\x04body\"\xb7\x04\n" +
+	"\x0eblocks_adopted\x18\t \x01(\v2\x18.divisi.v1.BlocksAdoptedH\x00R\rblocksAdopted\x12/\n" +
+	"\btask_cut\x18\n" +
+	" \x01(\v2\x12.divisi.v1.TaskCutH\x00R\ataskCutB\x06\n" +
+	"\x04body\"\xe8\x04\n" +
 	"\bToWorker\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12.\n" +
 	"\awelcome\x18\x02 \x01(\v2\x12.divisi.v1.WelcomeH\x00R\awelcome\x12+\n" +
@@ -2489,7 +2664,8 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x03ack\x18\n" +
 	" \x01(\v2\x0e.divisi.v1.AckH\x00R\x03ack\x12(\n" +
 	"\x05probe\x18\v \x01(\v2\x10.divisi.v1.ProbeH\x00R\x05probe\x12;\n" +
-	"\fadopt_blocks\x18\f \x01(\v2\x16.divisi.v1.AdoptBlocksH\x00R\vadoptBlocksB\x06\n" +
+	"\fadopt_blocks\x18\f \x01(\v2\x16.divisi.v1.AdoptBlocksH\x00R\vadoptBlocks\x12/\n" +
+	"\bcut_task\x18\r \x01(\v2\x12.divisi.v1.CutTaskH\x00R\acutTaskB\x06\n" +
 	"\x04body\"\xe8\x04\n" +
 	"\bRegister\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\x05R\bprotocol\x12\x18\n" +
@@ -2545,7 +2721,13 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"CancelTask\x12!\n" +
 	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x12\x10\n" +
-	"\x03why\x18\x02 \x01(\tR\x03why\"\x9a\x01\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\"@\n" +
+	"\aCutTask\x12!\n" +
+	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x12\x12\n" +
+	"\x04keep\x18\x02 \x01(\x01R\x04keep\"N\n" +
+	"\aTaskCut\x12!\n" +
+	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x12 \n" +
+	"\x03cut\x18\x02 \x01(\v2\x0e.divisi.v1.CutR\x03cut\"\x9a\x01\n" +
 	"\tJobUpdate\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12>\n" +
 	"\bprepared\x18\x02 \x03(\v2\".divisi.v1.JobUpdate.PreparedEntryR\bprepared\x1a;\n" +
@@ -2602,12 +2784,13 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x0eReadLogRequest\x12%\n" +
 	"\x04task\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x16\n" +
-	"\x06follow\x18\x03 \x01(\bR\x06follow\"\xdc\x01\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\"\x8d\x02\n" +
 	"\bFromHost\x12,\n" +
 	"\x05ready\x18\x01 \x01(\v2\x14.divisi.v1.HostReadyH\x00R\x05ready\x12/\n" +
 	"\x06result\x18\x02 \x01(\v2\x15.divisi.v1.TaskResultH\x00R\x06result\x122\n" +
 	"\afailure\x18\x03 \x01(\v2\x16.divisi.v1.TaskFailureH\x00R\afailure\x125\n" +
-	"\bprogress\x18\x04 \x01(\v2\x17.divisi.v1.HostProgressH\x00R\bprogressB\x06\n" +
+	"\bprogress\x18\x04 \x01(\v2\x17.divisi.v1.HostProgressH\x00R\bprogress\x12/\n" +
+	"\btask_cut\x18\x05 \x01(\v2\x12.divisi.v1.TaskCutH\x00R\ataskCutB\x06\n" +
 	"\x04body\"\xa8\x01\n" +
 	"\tHostReady\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\x05R\bprotocol\x12\x18\n" +
@@ -2619,7 +2802,7 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\fHostProgress\x12-\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x17.divisi.v1.TaskProgressR\x05tasks\x12*\n" +
 	"\x11memory_used_bytes\x18\x02 \x01(\x03R\x0fmemoryUsedBytes\x12\x1b\n" +
-	"\trss_bytes\x18\x03 \x01(\x03R\brssBytes\"\xad\x02\n" +
+	"\trss_bytes\x18\x03 \x01(\x03R\brssBytes\"\xde\x02\n" +
 	"\x06ToHost\x12)\n" +
 	"\x04init\x18\x01 \x01(\v2\x13.divisi.v1.HostInitH\x00R\x04init\x12'\n" +
 	"\x03run\x18\x02 \x01(\v2\x13.divisi.v1.TaskSpecH\x00R\x03run\x12/\n" +
@@ -2627,7 +2810,8 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\tlocations\x18\x04 \x01(\v2\x14.divisi.v1.LocationsH\x00R\tlocations\x125\n" +
 	"\n" +
 	"job_update\x18\x05 \x01(\v2\x14.divisi.v1.JobUpdateH\x00R\tjobUpdate\x12)\n" +
-	"\x04stop\x18\x06 \x01(\v2\x13.divisi.v1.HostStopH\x00R\x04stopB\x06\n" +
+	"\x04stop\x18\x06 \x01(\v2\x13.divisi.v1.HostStopH\x00R\x04stop\x12/\n" +
+	"\bcut_task\x18\a \x01(\v2\x12.divisi.v1.CutTaskH\x00R\acutTaskB\x06\n" +
 	"\x04body\"\xb8\x02\n" +
 	"\bHostInit\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.divisi.v1.JobSpecR\x03job\x12\x16\n" +
@@ -2665,7 +2849,7 @@ func file_divisi_v1_control_proto_rawDescGZIP() []byte {
 	return file_divisi_v1_control_proto_rawDescData
 }
 
-var file_divisi_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_divisi_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_divisi_v1_control_proto_goTypes = []any{
 	(*FromWorker)(nil),         // 0: divisi.v1.FromWorker
 	(*ToWorker)(nil),           // 1: divisi.v1.ToWorker
@@ -2677,102 +2861,112 @@ var file_divisi_v1_control_proto_goTypes = []any{
 	(*Probe)(nil),              // 7: divisi.v1.Probe
 	(*Launch)(nil),             // 8: divisi.v1.Launch
 	(*CancelTask)(nil),         // 9: divisi.v1.CancelTask
-	(*JobUpdate)(nil),          // 10: divisi.v1.JobUpdate
-	(*EndJob)(nil),             // 11: divisi.v1.EndJob
-	(*JobGone)(nil),            // 12: divisi.v1.JobGone
-	(*BlocksLost)(nil),         // 13: divisi.v1.BlocksLost
-	(*AdoptBlocks)(nil),        // 14: divisi.v1.AdoptBlocks
-	(*BlocksAdopted)(nil),      // 15: divisi.v1.BlocksAdopted
-	(*Drain)(nil),              // 16: divisi.v1.Drain
-	(*Drained)(nil),            // 17: divisi.v1.Drained
-	(*GetArtifactRequest)(nil), // 18: divisi.v1.GetArtifactRequest
-	(*Chunk)(nil),              // 19: divisi.v1.Chunk
-	(*FetchRequest)(nil),       // 20: divisi.v1.FetchRequest
-	(*FetchChunk)(nil),         // 21: divisi.v1.FetchChunk
-	(*CopyRequest)(nil),        // 22: divisi.v1.CopyRequest
-	(*CopyChunk)(nil),          // 23: divisi.v1.CopyChunk
-	(*ReadLogRequest)(nil),     // 24: divisi.v1.ReadLogRequest
-	(*FromHost)(nil),           // 25: divisi.v1.FromHost
-	(*HostReady)(nil),          // 26: divisi.v1.HostReady
-	(*HostProgress)(nil),       // 27: divisi.v1.HostProgress
-	(*ToHost)(nil),             // 28: divisi.v1.ToHost
-	(*HostInit)(nil),           // 29: divisi.v1.HostInit
-	(*HostStop)(nil),           // 30: divisi.v1.HostStop
-	nil,                        // 31: divisi.v1.JobUpdate.PreparedEntry
-	(*TaskResult)(nil),         // 32: divisi.v1.TaskResult
-	(*TaskFailure)(nil),        // 33: divisi.v1.TaskFailure
-	(*JobSpec)(nil),            // 34: divisi.v1.JobSpec
-	(*Locations)(nil),          // 35: divisi.v1.Locations
-	(*TaskID)(nil),             // 36: divisi.v1.TaskID
-	(*TaskProgress)(nil),       // 37: divisi.v1.TaskProgress
-	(*TaskSpec)(nil),           // 38: divisi.v1.TaskSpec
+	(*CutTask)(nil),            // 10: divisi.v1.CutTask
+	(*TaskCut)(nil),            // 11: divisi.v1.TaskCut
+	(*JobUpdate)(nil),          // 12: divisi.v1.JobUpdate
+	(*EndJob)(nil),             // 13: divisi.v1.EndJob
+	(*JobGone)(nil),            // 14: divisi.v1.JobGone
+	(*BlocksLost)(nil),         // 15: divisi.v1.BlocksLost
+	(*AdoptBlocks)(nil),        // 16: divisi.v1.AdoptBlocks
+	(*BlocksAdopted)(nil),      // 17: divisi.v1.BlocksAdopted
+	(*Drain)(nil),              // 18: divisi.v1.Drain
+	(*Drained)(nil),            // 19: divisi.v1.Drained
+	(*GetArtifactRequest)(nil), // 20: divisi.v1.GetArtifactRequest
+	(*Chunk)(nil),              // 21: divisi.v1.Chunk
+	(*FetchRequest)(nil),       // 22: divisi.v1.FetchRequest
+	(*FetchChunk)(nil),         // 23: divisi.v1.FetchChunk
+	(*CopyRequest)(nil),        // 24: divisi.v1.CopyRequest
+	(*CopyChunk)(nil),          // 25: divisi.v1.CopyChunk
+	(*ReadLogRequest)(nil),     // 26: divisi.v1.ReadLogRequest
+	(*FromHost)(nil),           // 27: divisi.v1.FromHost
+	(*HostReady)(nil),          // 28: divisi.v1.HostReady
+	(*HostProgress)(nil),       // 29: divisi.v1.HostProgress
+	(*ToHost)(nil),             // 30: divisi.v1.ToHost
+	(*HostInit)(nil),           // 31: divisi.v1.HostInit
+	(*HostStop)(nil),           // 32: divisi.v1.HostStop
+	nil,                        // 33: divisi.v1.JobUpdate.PreparedEntry
+	(*TaskResult)(nil),         // 34: divisi.v1.TaskResult
+	(*TaskFailure)(nil),        // 35: divisi.v1.TaskFailure
+	(*JobSpec)(nil),            // 36: divisi.v1.JobSpec
+	(*Locations)(nil),          // 37: divisi.v1.Locations
+	(*TaskID)(nil),             // 38: divisi.v1.TaskID
+	(*TaskProgress)(nil),       // 39: divisi.v1.TaskProgress
+	(*TaskSpec)(nil),           // 40: divisi.v1.TaskSpec
+	(*Cut)(nil),                // 41: divisi.v1.Cut
 }
 var file_divisi_v1_control_proto_depIdxs = []int32{
 	2,  // 0: divisi.v1.FromWorker.register:type_name -> divisi.v1.Register
 	5,  // 1: divisi.v1.FromWorker.heartbeat:type_name -> divisi.v1.Heartbeat
-	32, // 2: divisi.v1.FromWorker.result:type_name -> divisi.v1.TaskResult
-	33, // 3: divisi.v1.FromWorker.failure:type_name -> divisi.v1.TaskFailure
-	12, // 4: divisi.v1.FromWorker.job_gone:type_name -> divisi.v1.JobGone
-	17, // 5: divisi.v1.FromWorker.drained:type_name -> divisi.v1.Drained
-	13, // 6: divisi.v1.FromWorker.blocks_lost:type_name -> divisi.v1.BlocksLost
-	15, // 7: divisi.v1.FromWorker.blocks_adopted:type_name -> divisi.v1.BlocksAdopted
-	4,  // 8: divisi.v1.ToWorker.welcome:type_name -> divisi.v1.Welcome
-	8,  // 9: divisi.v1.ToWorker.launch:type_name -> divisi.v1.Launch
-	9,  // 10: divisi.v1.ToWorker.cancel_task:type_name -> divisi.v1.CancelTask
-	34, // 11: divisi.v1.ToWorker.job:type_name -> divisi.v1.JobSpec
-	10, // 12: divisi.v1.ToWorker.job_update:type_name -> divisi.v1.JobUpdate
-	35, // 13: divisi.v1.ToWorker.locations:type_name -> divisi.v1.Locations
-	11, // 14: divisi.v1.ToWorker.end_job:type_name -> divisi.v1.EndJob
-	16, // 15: divisi.v1.ToWorker.drain:type_name -> divisi.v1.Drain
-	6,  // 16: divisi.v1.ToWorker.ack:type_name -> divisi.v1.Ack
-	7,  // 17: divisi.v1.ToWorker.probe:type_name -> divisi.v1.Probe
-	14, // 18: divisi.v1.ToWorker.adopt_blocks:type_name -> divisi.v1.AdoptBlocks
-	36, // 19: divisi.v1.Register.running:type_name -> divisi.v1.TaskID
-	3,  // 20: divisi.v1.Register.held:type_name -> divisi.v1.HeldOutput
-	32, // 21: divisi.v1.Register.unacked_results:type_name -> divisi.v1.TaskResult
-	33, // 22: divisi.v1.Register.unacked_failures:type_name -> divisi.v1.TaskFailure
-	36, // 23: divisi.v1.HeldOutput.tasks:type_name -> divisi.v1.TaskID
-	37, // 24: divisi.v1.Heartbeat.tasks:type_name -> divisi.v1.TaskProgress
-	36, // 25: divisi.v1.Ack.task:type_name -> divisi.v1.TaskID
-	38, // 26: divisi.v1.Launch.task:type_name -> divisi.v1.TaskSpec
-	36, // 27: divisi.v1.CancelTask.id:type_name -> divisi.v1.TaskID
-	31, // 28: divisi.v1.JobUpdate.prepared:type_name -> divisi.v1.JobUpdate.PreparedEntry
-	36, // 29: divisi.v1.BlocksLost.tasks:type_name -> divisi.v1.TaskID
-	36, // 30: divisi.v1.AdoptBlocks.tasks:type_name -> divisi.v1.TaskID
-	36, // 31: divisi.v1.BlocksAdopted.tasks:type_name -> divisi.v1.TaskID
-	36, // 32: divisi.v1.BlocksAdopted.failed:type_name -> divisi.v1.TaskID
-	36, // 33: divisi.v1.FetchRequest.tasks:type_name -> divisi.v1.TaskID
-	36, // 34: divisi.v1.CopyRequest.task:type_name -> divisi.v1.TaskID
-	36, // 35: divisi.v1.ReadLogRequest.task:type_name -> divisi.v1.TaskID
-	26, // 36: divisi.v1.FromHost.ready:type_name -> divisi.v1.HostReady
-	32, // 37: divisi.v1.FromHost.result:type_name -> divisi.v1.TaskResult
-	33, // 38: divisi.v1.FromHost.failure:type_name -> divisi.v1.TaskFailure
-	27, // 39: divisi.v1.FromHost.progress:type_name -> divisi.v1.HostProgress
-	37, // 40: divisi.v1.HostProgress.tasks:type_name -> divisi.v1.TaskProgress
-	29, // 41: divisi.v1.ToHost.init:type_name -> divisi.v1.HostInit
-	38, // 42: divisi.v1.ToHost.run:type_name -> divisi.v1.TaskSpec
-	9,  // 43: divisi.v1.ToHost.cancel:type_name -> divisi.v1.CancelTask
-	35, // 44: divisi.v1.ToHost.locations:type_name -> divisi.v1.Locations
-	10, // 45: divisi.v1.ToHost.job_update:type_name -> divisi.v1.JobUpdate
-	30, // 46: divisi.v1.ToHost.stop:type_name -> divisi.v1.HostStop
-	34, // 47: divisi.v1.HostInit.job:type_name -> divisi.v1.JobSpec
-	0,  // 48: divisi.v1.Control.Attach:input_type -> divisi.v1.FromWorker
-	18, // 49: divisi.v1.Control.GetArtifact:input_type -> divisi.v1.GetArtifactRequest
-	20, // 50: divisi.v1.Exchange.Fetch:input_type -> divisi.v1.FetchRequest
-	22, // 51: divisi.v1.Exchange.Copy:input_type -> divisi.v1.CopyRequest
-	24, // 52: divisi.v1.Exchange.ReadLog:input_type -> divisi.v1.ReadLogRequest
-	25, // 53: divisi.v1.Host.Attach:input_type -> divisi.v1.FromHost
-	1,  // 54: divisi.v1.Control.Attach:output_type -> divisi.v1.ToWorker
-	19, // 55: divisi.v1.Control.GetArtifact:output_type -> divisi.v1.Chunk
-	21, // 56: divisi.v1.Exchange.Fetch:output_type -> divisi.v1.FetchChunk
-	23, // 57: divisi.v1.Exchange.Copy:output_type -> divisi.v1.CopyChunk
-	19, // 58: divisi.v1.Exchange.ReadLog:output_type -> divisi.v1.Chunk
-	28, // 59: divisi.v1.Host.Attach:output_type -> divisi.v1.ToHost
-	54, // [54:60] is the sub-list for method output_type
-	48, // [48:54] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	34, // 2: divisi.v1.FromWorker.result:type_name -> divisi.v1.TaskResult
+	35, // 3: divisi.v1.FromWorker.failure:type_name -> divisi.v1.TaskFailure
+	14, // 4: divisi.v1.FromWorker.job_gone:type_name -> divisi.v1.JobGone
+	19, // 5: divisi.v1.FromWorker.drained:type_name -> divisi.v1.Drained
+	15, // 6: divisi.v1.FromWorker.blocks_lost:type_name -> divisi.v1.BlocksLost
+	17, // 7: divisi.v1.FromWorker.blocks_adopted:type_name -> divisi.v1.BlocksAdopted
+	11, // 8: divisi.v1.FromWorker.task_cut:type_name -> divisi.v1.TaskCut
+	4,  // 9: divisi.v1.ToWorker.welcome:type_name -> divisi.v1.Welcome
+	8,  // 10: divisi.v1.ToWorker.launch:type_name -> divisi.v1.Launch
+	9,  // 11: divisi.v1.ToWorker.cancel_task:type_name -> divisi.v1.CancelTask
+	36, // 12: divisi.v1.ToWorker.job:type_name -> divisi.v1.JobSpec
+	12, // 13: divisi.v1.ToWorker.job_update:type_name -> divisi.v1.JobUpdate
+	37, // 14: divisi.v1.ToWorker.locations:type_name -> divisi.v1.Locations
+	13, // 15: divisi.v1.ToWorker.end_job:type_name -> divisi.v1.EndJob
+	18, // 16: divisi.v1.ToWorker.drain:type_name -> divisi.v1.Drain
+	6,  // 17: divisi.v1.ToWorker.ack:type_name -> divisi.v1.Ack
+	7,  // 18: divisi.v1.ToWorker.probe:type_name -> divisi.v1.Probe
+	16, // 19: divisi.v1.ToWorker.adopt_blocks:type_name -> divisi.v1.AdoptBlocks
+	10, // 20: divisi.v1.ToWorker.cut_task:type_name -> divisi.v1.CutTask
+	38, // 21: divisi.v1.Register.running:type_name -> divisi.v1.TaskID
+	3,  // 22: divisi.v1.Register.held:type_name -> divisi.v1.HeldOutput
+	34, // 23: divisi.v1.Register.unacked_results:type_name -> divisi.v1.TaskResult
+	35, // 24: divisi.v1.Register.unacked_failures:type_name -> divisi.v1.TaskFailure
+	38, // 25: divisi.v1.HeldOutput.tasks:type_name -> divisi.v1.TaskID
+	39, // 26: divisi.v1.Heartbeat.tasks:type_name -> divisi.v1.TaskProgress
+	38, // 27: divisi.v1.Ack.task:type_name -> divisi.v1.TaskID
+	40, // 28: divisi.v1.Launch.task:type_name -> divisi.v1.TaskSpec
+	38, // 29: divisi.v1.CancelTask.id:type_name -> divisi.v1.TaskID
+	38, // 30: divisi.v1.CutTask.id:type_name -> divisi.v1.TaskID
+	38, // 31: divisi.v1.TaskCut.id:type_name -> divisi.v1.TaskID
+	41, // 32: divisi.v1.TaskCut.cut:type_name -> divisi.v1.Cut
+	33, // 33: divisi.v1.JobUpdate.prepared:type_name -> divisi.v1.JobUpdate.PreparedEntry
+	38, // 34: divisi.v1.BlocksLost.tasks:type_name -> divisi.v1.TaskID
+	38, // 35: divisi.v1.AdoptBlocks.tasks:type_name -> divisi.v1.TaskID
+	38, // 36: divisi.v1.BlocksAdopted.tasks:type_name -> divisi.v1.TaskID
+	38, // 37: divisi.v1.BlocksAdopted.failed:type_name -> divisi.v1.TaskID
+	38, // 38: divisi.v1.FetchRequest.tasks:type_name -> divisi.v1.TaskID
+	38, // 39: divisi.v1.CopyRequest.task:type_name -> divisi.v1.TaskID
+	38, // 40: divisi.v1.ReadLogRequest.task:type_name -> divisi.v1.TaskID
+	28, // 41: divisi.v1.FromHost.ready:type_name -> divisi.v1.HostReady
+	34, // 42: divisi.v1.FromHost.result:type_name -> divisi.v1.TaskResult
+	35, // 43: divisi.v1.FromHost.failure:type_name -> divisi.v1.TaskFailure
+	29, // 44: divisi.v1.FromHost.progress:type_name -> divisi.v1.HostProgress
+	11, // 45: divisi.v1.FromHost.task_cut:type_name -> divisi.v1.TaskCut
+	39, // 46: divisi.v1.HostProgress.tasks:type_name -> divisi.v1.TaskProgress
+	31, // 47: divisi.v1.ToHost.init:type_name -> divisi.v1.HostInit
+	40, // 48: divisi.v1.ToHost.run:type_name -> divisi.v1.TaskSpec
+	9,  // 49: divisi.v1.ToHost.cancel:type_name -> divisi.v1.CancelTask
+	37, // 50: divisi.v1.ToHost.locations:type_name -> divisi.v1.Locations
+	12, // 51: divisi.v1.ToHost.job_update:type_name -> divisi.v1.JobUpdate
+	32, // 52: divisi.v1.ToHost.stop:type_name -> divisi.v1.HostStop
+	10, // 53: divisi.v1.ToHost.cut_task:type_name -> divisi.v1.CutTask
+	36, // 54: divisi.v1.HostInit.job:type_name -> divisi.v1.JobSpec
+	0,  // 55: divisi.v1.Control.Attach:input_type -> divisi.v1.FromWorker
+	20, // 56: divisi.v1.Control.GetArtifact:input_type -> divisi.v1.GetArtifactRequest
+	22, // 57: divisi.v1.Exchange.Fetch:input_type -> divisi.v1.FetchRequest
+	24, // 58: divisi.v1.Exchange.Copy:input_type -> divisi.v1.CopyRequest
+	26, // 59: divisi.v1.Exchange.ReadLog:input_type -> divisi.v1.ReadLogRequest
+	27, // 60: divisi.v1.Host.Attach:input_type -> divisi.v1.FromHost
+	1,  // 61: divisi.v1.Control.Attach:output_type -> divisi.v1.ToWorker
+	21, // 62: divisi.v1.Control.GetArtifact:output_type -> divisi.v1.Chunk
+	23, // 63: divisi.v1.Exchange.Fetch:output_type -> divisi.v1.FetchChunk
+	25, // 64: divisi.v1.Exchange.Copy:output_type -> divisi.v1.CopyChunk
+	21, // 65: divisi.v1.Exchange.ReadLog:output_type -> divisi.v1.Chunk
+	30, // 66: divisi.v1.Host.Attach:output_type -> divisi.v1.ToHost
+	61, // [61:67] is the sub-list for method output_type
+	55, // [55:61] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_divisi_v1_control_proto_init() }
@@ -2790,6 +2984,7 @@ func file_divisi_v1_control_proto_init() {
 		(*FromWorker_Drained)(nil),
 		(*FromWorker_BlocksLost)(nil),
 		(*FromWorker_BlocksAdopted)(nil),
+		(*FromWorker_TaskCut)(nil),
 	}
 	file_divisi_v1_control_proto_msgTypes[1].OneofWrappers = []any{
 		(*ToWorker_Welcome)(nil),
@@ -2803,20 +2998,23 @@ func file_divisi_v1_control_proto_init() {
 		(*ToWorker_Ack)(nil),
 		(*ToWorker_Probe)(nil),
 		(*ToWorker_AdoptBlocks)(nil),
+		(*ToWorker_CutTask)(nil),
 	}
-	file_divisi_v1_control_proto_msgTypes[25].OneofWrappers = []any{
+	file_divisi_v1_control_proto_msgTypes[27].OneofWrappers = []any{
 		(*FromHost_Ready)(nil),
 		(*FromHost_Result)(nil),
 		(*FromHost_Failure)(nil),
 		(*FromHost_Progress)(nil),
+		(*FromHost_TaskCut)(nil),
 	}
-	file_divisi_v1_control_proto_msgTypes[28].OneofWrappers = []any{
+	file_divisi_v1_control_proto_msgTypes[30].OneofWrappers = []any{
 		(*ToHost_Init)(nil),
 		(*ToHost_Run)(nil),
 		(*ToHost_Cancel)(nil),
 		(*ToHost_Locations)(nil),
 		(*ToHost_JobUpdate)(nil),
 		(*ToHost_Stop)(nil),
+		(*ToHost_CutTask)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2824,7 +3022,7 @@ func file_divisi_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_divisi_v1_control_proto_rawDesc), len(file_divisi_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

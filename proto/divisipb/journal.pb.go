@@ -53,6 +53,7 @@ type JournalRecord struct {
 	//	*JournalRecord_JobArchived
 	//	*JournalRecord_TaskSlow
 	//	*JournalRecord_OutputMoved
+	//	*JournalRecord_TaskSplit
 	Body          isJournalRecord_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -287,6 +288,15 @@ func (x *JournalRecord) GetOutputMoved() *OutputMoved {
 	return nil
 }
 
+func (x *JournalRecord) GetTaskSplit() *TaskSplit {
+	if x != nil {
+		if x, ok := x.Body.(*JournalRecord_TaskSplit); ok {
+			return x.TaskSplit
+		}
+	}
+	return nil
+}
+
 type isJournalRecord_Body interface {
 	isJournalRecord_Body()
 }
@@ -367,6 +377,10 @@ type JournalRecord_OutputMoved struct {
 	OutputMoved *OutputMoved `protobuf:"bytes,35,opt,name=output_moved,json=outputMoved,proto3,oneof"`
 }
 
+type JournalRecord_TaskSplit struct {
+	TaskSplit *TaskSplit `protobuf:"bytes,36,opt,name=task_split,json=taskSplit,proto3,oneof"`
+}
+
 func (*JournalRecord_EpochBegan) isJournalRecord_Body() {}
 
 func (*JournalRecord_WorkerJoined) isJournalRecord_Body() {}
@@ -404,6 +418,8 @@ func (*JournalRecord_JobArchived) isJournalRecord_Body() {}
 func (*JournalRecord_TaskSlow) isJournalRecord_Body() {}
 
 func (*JournalRecord_OutputMoved) isJournalRecord_Body() {}
+
+func (*JournalRecord_TaskSplit) isJournalRecord_Body() {}
 
 // EpochBegan is the first record of every coordinator's life.
 type EpochBegan struct {
@@ -1168,6 +1184,76 @@ func (x *TaskSlow) GetCopy() bool {
 	return false
 }
 
+// TaskSplit: a slow attempt has given away a part of its split. From now on its task reads
+// what was kept, and a new task, the stage's last, reads the rest.
+type TaskSplit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          *TaskID                `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"` // the attempt, which goes on
+	Worker        string                 `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	Cut           *Cut                   `protobuf:"bytes,3,opt,name=cut,proto3" json:"cut,omitempty"`
+	Floor         int32                  `protobuf:"varint,4,opt,name=floor,proto3" json:"floor,omitempty"` // attempts at the task below it have read the whole: they cannot win, but for this one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskSplit) Reset() {
+	*x = TaskSplit{}
+	mi := &file_divisi_v1_journal_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskSplit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskSplit) ProtoMessage() {}
+
+func (x *TaskSplit) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_journal_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskSplit.ProtoReflect.Descriptor instead.
+func (*TaskSplit) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *TaskSplit) GetTask() *TaskID {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *TaskSplit) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *TaskSplit) GetCut() *Cut {
+	if x != nil {
+		return x.Cut
+	}
+	return nil
+}
+
+func (x *TaskSplit) GetFloor() int32 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
 // OutputMoved: a winner's output lies on another worker now.
 type OutputMoved struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1181,7 +1267,7 @@ type OutputMoved struct {
 
 func (x *OutputMoved) Reset() {
 	*x = OutputMoved{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[13]
+	mi := &file_divisi_v1_journal_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1279,7 @@ func (x *OutputMoved) String() string {
 func (*OutputMoved) ProtoMessage() {}
 
 func (x *OutputMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[13]
+	mi := &file_divisi_v1_journal_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1292,7 @@ func (x *OutputMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputMoved.ProtoReflect.Descriptor instead.
 func (*OutputMoved) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{13}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OutputMoved) GetTask() *TaskID {
@@ -1247,7 +1333,7 @@ type AttemptsReserved struct {
 
 func (x *AttemptsReserved) Reset() {
 	*x = AttemptsReserved{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[14]
+	mi := &file_divisi_v1_journal_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1345,7 @@ func (x *AttemptsReserved) String() string {
 func (*AttemptsReserved) ProtoMessage() {}
 
 func (x *AttemptsReserved) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[14]
+	mi := &file_divisi_v1_journal_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1358,7 @@ func (x *AttemptsReserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptsReserved.ProtoReflect.Descriptor instead.
 func (*AttemptsReserved) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{14}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AttemptsReserved) GetLimit() int32 {
@@ -1291,7 +1377,7 @@ type PublishBegan struct {
 
 func (x *PublishBegan) Reset() {
 	*x = PublishBegan{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[15]
+	mi := &file_divisi_v1_journal_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1303,7 +1389,7 @@ func (x *PublishBegan) String() string {
 func (*PublishBegan) ProtoMessage() {}
 
 func (x *PublishBegan) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[15]
+	mi := &file_divisi_v1_journal_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,7 +1402,7 @@ func (x *PublishBegan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishBegan.ProtoReflect.Descriptor instead.
 func (*PublishBegan) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{15}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{16}
 }
 
 type SinkPublished struct {
@@ -1328,7 +1414,7 @@ type SinkPublished struct {
 
 func (x *SinkPublished) Reset() {
 	*x = SinkPublished{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[16]
+	mi := &file_divisi_v1_journal_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1426,7 @@ func (x *SinkPublished) String() string {
 func (*SinkPublished) ProtoMessage() {}
 
 func (x *SinkPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[16]
+	mi := &file_divisi_v1_journal_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1439,7 @@ func (x *SinkPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkPublished.ProtoReflect.Descriptor instead.
 func (*SinkPublished) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{16}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SinkPublished) GetSink() int32 {
@@ -1375,7 +1461,7 @@ type JobEnded struct {
 
 func (x *JobEnded) Reset() {
 	*x = JobEnded{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[17]
+	mi := &file_divisi_v1_journal_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1473,7 @@ func (x *JobEnded) String() string {
 func (*JobEnded) ProtoMessage() {}
 
 func (x *JobEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[17]
+	mi := &file_divisi_v1_journal_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1486,7 @@ func (x *JobEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobEnded.ProtoReflect.Descriptor instead.
 func (*JobEnded) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{17}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *JobEnded) GetState() JobState {
@@ -1441,7 +1527,7 @@ type SinkCleaned struct {
 
 func (x *SinkCleaned) Reset() {
 	*x = SinkCleaned{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[18]
+	mi := &file_divisi_v1_journal_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1539,7 @@ func (x *SinkCleaned) String() string {
 func (*SinkCleaned) ProtoMessage() {}
 
 func (x *SinkCleaned) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[18]
+	mi := &file_divisi_v1_journal_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1552,7 @@ func (x *SinkCleaned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkCleaned.ProtoReflect.Descriptor instead.
 func (*SinkCleaned) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{18}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SinkCleaned) GetSink() int32 {
@@ -1491,7 +1577,7 @@ type JobCleaned struct {
 
 func (x *JobCleaned) Reset() {
 	*x = JobCleaned{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[19]
+	mi := &file_divisi_v1_journal_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +1589,7 @@ func (x *JobCleaned) String() string {
 func (*JobCleaned) ProtoMessage() {}
 
 func (x *JobCleaned) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[19]
+	mi := &file_divisi_v1_journal_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +1602,7 @@ func (x *JobCleaned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCleaned.ProtoReflect.Descriptor instead.
 func (*JobCleaned) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{19}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{20}
 }
 
 // JobArchived stands for all records of an ended and cleaned job.
@@ -1531,7 +1617,7 @@ type JobArchived struct {
 
 func (x *JobArchived) Reset() {
 	*x = JobArchived{}
-	mi := &file_divisi_v1_journal_proto_msgTypes[20]
+	mi := &file_divisi_v1_journal_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1629,7 @@ func (x *JobArchived) String() string {
 func (*JobArchived) ProtoMessage() {}
 
 func (x *JobArchived) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_journal_proto_msgTypes[20]
+	mi := &file_divisi_v1_journal_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1642,7 @@ func (x *JobArchived) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobArchived.ProtoReflect.Descriptor instead.
 func (*JobArchived) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{20}
+	return file_divisi_v1_journal_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *JobArchived) GetRequest() *SubmitRequest {
@@ -1584,7 +1670,8 @@ var File_divisi_v1_journal_proto protoreflect.FileDescriptor
 
 const file_divisi_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x17divisi/v1/journal.proto\x12\tdivisi.v1\x1a\x16divisi/v1/client.proto\x1a\x17divisi/v1/cluster.proto\"\xd5\t\n" +
+	"\x17divisi/v1/journal.proto\x12\tdivisi.v1\x1a\x16divisi/v1/client.proto\x1a\x17divisi/v1/cluster.proto\"\x8c\n" +
+	"\n" +
 	"\rJournalRecord\x12\x1d\n" +
 	"\n" +
 	"unix_nanos\x18\x01 \x01(\x03R\tunixNanos\x12\x14\n" +
@@ -1614,7 +1701,9 @@ const file_divisi_v1_journal_proto_rawDesc = "" +
 	"jobCleaned\x12;\n" +
 	"\fjob_archived\x18! \x01(\v2\x16.divisi.v1.JobArchivedH\x00R\vjobArchived\x122\n" +
 	"\ttask_slow\x18\" \x01(\v2\x13.divisi.v1.TaskSlowH\x00R\btaskSlow\x12;\n" +
-	"\foutput_moved\x18# \x01(\v2\x16.divisi.v1.OutputMovedH\x00R\voutputMovedB\x06\n" +
+	"\foutput_moved\x18# \x01(\v2\x16.divisi.v1.OutputMovedH\x00R\voutputMoved\x125\n" +
+	"\n" +
+	"task_split\x18$ \x01(\v2\x14.divisi.v1.TaskSplitH\x00R\ttaskSplitB\x06\n" +
 	"\x04body\"V\n" +
 	"\n" +
 	"EpochBegan\x12\x14\n" +
@@ -1672,7 +1761,12 @@ const file_divisi_v1_journal_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x10\n" +
 	"\x03why\x18\x03 \x01(\tR\x03why\x12\x12\n" +
-	"\x04copy\x18\x04 \x01(\bR\x04copy\"\x88\x01\n" +
+	"\x04copy\x18\x04 \x01(\bR\x04copy\"\x82\x01\n" +
+	"\tTaskSplit\x12%\n" +
+	"\x04task\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\x12 \n" +
+	"\x03cut\x18\x03 \x01(\v2\x0e.divisi.v1.CutR\x03cut\x12\x14\n" +
+	"\x05floor\x18\x04 \x01(\x05R\x05floor\"\x88\x01\n" +
 	"\vOutputMoved\x12%\n" +
 	"\x04task\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12 \n" +
@@ -1712,7 +1806,7 @@ func file_divisi_v1_journal_proto_rawDescGZIP() []byte {
 	return file_divisi_v1_journal_proto_rawDescData
 }
 
-var file_divisi_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_divisi_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_divisi_v1_journal_proto_goTypes = []any{
 	(*JournalRecord)(nil),    // 0: divisi.v1.JournalRecord
 	(*EpochBegan)(nil),       // 1: divisi.v1.EpochBegan
@@ -1727,23 +1821,25 @@ var file_divisi_v1_journal_proto_goTypes = []any{
 	(*TaskFailed)(nil),       // 10: divisi.v1.TaskFailed
 	(*OutputLost)(nil),       // 11: divisi.v1.OutputLost
 	(*TaskSlow)(nil),         // 12: divisi.v1.TaskSlow
-	(*OutputMoved)(nil),      // 13: divisi.v1.OutputMoved
-	(*AttemptsReserved)(nil), // 14: divisi.v1.AttemptsReserved
-	(*PublishBegan)(nil),     // 15: divisi.v1.PublishBegan
-	(*SinkPublished)(nil),    // 16: divisi.v1.SinkPublished
-	(*JobEnded)(nil),         // 17: divisi.v1.JobEnded
-	(*SinkCleaned)(nil),      // 18: divisi.v1.SinkCleaned
-	(*JobCleaned)(nil),       // 19: divisi.v1.JobCleaned
-	(*JobArchived)(nil),      // 20: divisi.v1.JobArchived
-	(*SubmitRequest)(nil),    // 21: divisi.v1.SubmitRequest
-	(*Split)(nil),            // 22: divisi.v1.Split
-	(*TaskResult)(nil),       // 23: divisi.v1.TaskResult
-	(*Placement)(nil),        // 24: divisi.v1.Placement
-	(*TaskFailure)(nil),      // 25: divisi.v1.TaskFailure
-	(*TaskID)(nil),           // 26: divisi.v1.TaskID
-	(JobState)(0),            // 27: divisi.v1.JobState
-	(*JobStatus)(nil),        // 28: divisi.v1.JobStatus
-	(*Event)(nil),            // 29: divisi.v1.Event
+	(*TaskSplit)(nil),        // 13: divisi.v1.TaskSplit
+	(*OutputMoved)(nil),      // 14: divisi.v1.OutputMoved
+	(*AttemptsReserved)(nil), // 15: divisi.v1.AttemptsReserved
+	(*PublishBegan)(nil),     // 16: divisi.v1.PublishBegan
+	(*SinkPublished)(nil),    // 17: divisi.v1.SinkPublished
+	(*JobEnded)(nil),         // 18: divisi.v1.JobEnded
+	(*SinkCleaned)(nil),      // 19: divisi.v1.SinkCleaned
+	(*JobCleaned)(nil),       // 20: divisi.v1.JobCleaned
+	(*JobArchived)(nil),      // 21: divisi.v1.JobArchived
+	(*SubmitRequest)(nil),    // 22: divisi.v1.SubmitRequest
+	(*Split)(nil),            // 23: divisi.v1.Split
+	(*TaskResult)(nil),       // 24: divisi.v1.TaskResult
+	(*Placement)(nil),        // 25: divisi.v1.Placement
+	(*TaskFailure)(nil),      // 26: divisi.v1.TaskFailure
+	(*TaskID)(nil),           // 27: divisi.v1.TaskID
+	(*Cut)(nil),              // 28: divisi.v1.Cut
+	(JobState)(0),            // 29: divisi.v1.JobState
+	(*JobStatus)(nil),        // 30: divisi.v1.JobStatus
+	(*Event)(nil),            // 31: divisi.v1.Event
 }
 var file_divisi_v1_journal_proto_depIdxs = []int32{
 	1,  // 0: divisi.v1.JournalRecord.epoch_began:type_name -> divisi.v1.EpochBegan
@@ -1756,33 +1852,36 @@ var file_divisi_v1_journal_proto_depIdxs = []int32{
 	9,  // 7: divisi.v1.JournalRecord.task_won:type_name -> divisi.v1.TaskWon
 	10, // 8: divisi.v1.JournalRecord.task_failed:type_name -> divisi.v1.TaskFailed
 	11, // 9: divisi.v1.JournalRecord.output_lost:type_name -> divisi.v1.OutputLost
-	14, // 10: divisi.v1.JournalRecord.attempts_reserved:type_name -> divisi.v1.AttemptsReserved
-	15, // 11: divisi.v1.JournalRecord.publish_began:type_name -> divisi.v1.PublishBegan
-	16, // 12: divisi.v1.JournalRecord.sink_published:type_name -> divisi.v1.SinkPublished
-	17, // 13: divisi.v1.JournalRecord.job_ended:type_name -> divisi.v1.JobEnded
-	18, // 14: divisi.v1.JournalRecord.sink_cleaned:type_name -> divisi.v1.SinkCleaned
-	19, // 15: divisi.v1.JournalRecord.job_cleaned:type_name -> divisi.v1.JobCleaned
-	20, // 16: divisi.v1.JournalRecord.job_archived:type_name -> divisi.v1.JobArchived
+	15, // 10: divisi.v1.JournalRecord.attempts_reserved:type_name -> divisi.v1.AttemptsReserved
+	16, // 11: divisi.v1.JournalRecord.publish_began:type_name -> divisi.v1.PublishBegan
+	17, // 12: divisi.v1.JournalRecord.sink_published:type_name -> divisi.v1.SinkPublished
+	18, // 13: divisi.v1.JournalRecord.job_ended:type_name -> divisi.v1.JobEnded
+	19, // 14: divisi.v1.JournalRecord.sink_cleaned:type_name -> divisi.v1.SinkCleaned
+	20, // 15: divisi.v1.JournalRecord.job_cleaned:type_name -> divisi.v1.JobCleaned
+	21, // 16: divisi.v1.JournalRecord.job_archived:type_name -> divisi.v1.JobArchived
 	12, // 17: divisi.v1.JournalRecord.task_slow:type_name -> divisi.v1.TaskSlow
-	13, // 18: divisi.v1.JournalRecord.output_moved:type_name -> divisi.v1.OutputMoved
-	21, // 19: divisi.v1.JobSubmitted.request:type_name -> divisi.v1.SubmitRequest
-	22, // 20: divisi.v1.SplitsKnown.splits:type_name -> divisi.v1.Split
-	8,  // 21: divisi.v1.StagePlanned.tasks:type_name -> divisi.v1.PlannedTask
-	23, // 22: divisi.v1.TaskWon.result:type_name -> divisi.v1.TaskResult
-	24, // 23: divisi.v1.TaskWon.placement:type_name -> divisi.v1.Placement
-	25, // 24: divisi.v1.TaskFailed.failure:type_name -> divisi.v1.TaskFailure
-	26, // 25: divisi.v1.OutputLost.task:type_name -> divisi.v1.TaskID
-	26, // 26: divisi.v1.TaskSlow.task:type_name -> divisi.v1.TaskID
-	26, // 27: divisi.v1.OutputMoved.task:type_name -> divisi.v1.TaskID
-	27, // 28: divisi.v1.JobEnded.state:type_name -> divisi.v1.JobState
-	21, // 29: divisi.v1.JobArchived.request:type_name -> divisi.v1.SubmitRequest
-	28, // 30: divisi.v1.JobArchived.status:type_name -> divisi.v1.JobStatus
-	29, // 31: divisi.v1.JobArchived.events:type_name -> divisi.v1.Event
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	14, // 18: divisi.v1.JournalRecord.output_moved:type_name -> divisi.v1.OutputMoved
+	13, // 19: divisi.v1.JournalRecord.task_split:type_name -> divisi.v1.TaskSplit
+	22, // 20: divisi.v1.JobSubmitted.request:type_name -> divisi.v1.SubmitRequest
+	23, // 21: divisi.v1.SplitsKnown.splits:type_name -> divisi.v1.Split
+	8,  // 22: divisi.v1.StagePlanned.tasks:type_name -> divisi.v1.PlannedTask
+	24, // 23: divisi.v1.TaskWon.result:type_name -> divisi.v1.TaskResult
+	25, // 24: divisi.v1.TaskWon.placement:type_name -> divisi.v1.Placement
+	26, // 25: divisi.v1.TaskFailed.failure:type_name -> divisi.v1.TaskFailure
+	27, // 26: divisi.v1.OutputLost.task:type_name -> divisi.v1.TaskID
+	27, // 27: divisi.v1.TaskSlow.task:type_name -> divisi.v1.TaskID
+	27, // 28: divisi.v1.TaskSplit.task:type_name -> divisi.v1.TaskID
+	28, // 29: divisi.v1.TaskSplit.cut:type_name -> divisi.v1.Cut
+	27, // 30: divisi.v1.OutputMoved.task:type_name -> divisi.v1.TaskID
+	29, // 31: divisi.v1.JobEnded.state:type_name -> divisi.v1.JobState
+	22, // 32: divisi.v1.JobArchived.request:type_name -> divisi.v1.SubmitRequest
+	30, // 33: divisi.v1.JobArchived.status:type_name -> divisi.v1.JobStatus
+	31, // 34: divisi.v1.JobArchived.events:type_name -> divisi.v1.Event
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_divisi_v1_journal_proto_init() }
@@ -1812,6 +1911,7 @@ func file_divisi_v1_journal_proto_init() {
 		(*JournalRecord_JobArchived)(nil),
 		(*JournalRecord_TaskSlow)(nil),
 		(*JournalRecord_OutputMoved)(nil),
+		(*JournalRecord_TaskSplit)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1819,7 +1919,7 @@ func file_divisi_v1_journal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_divisi_v1_journal_proto_rawDesc), len(file_divisi_v1_journal_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

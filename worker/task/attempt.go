@@ -37,6 +37,7 @@ type attempt struct {
 	memory  *dataflow.Memory
 	split   atomic.Pointer[dataflow.Progresser] // of the source being read
 	in      atomic.Pointer[inputs]              // of a stage
+	cuts    cuts
 
 	rowsIn, bytesIn, rowsOut, bytesOut, spilled atomic.Int64
 	steps                                       atomic.Int64 // of a control task
@@ -196,7 +197,7 @@ func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
 	if err := a.drive(env, stream, out); err != nil {
 		return nil, err
 	}
-	result = &pb.TaskResult{Id: a.spec.Id, Kind: a.spec.Kind}
+	result = &pb.TaskResult{Id: a.spec.Id, Kind: a.spec.Kind, Cut: a.cuts.close()}
 	if err := out.seal(env.Context, result); err != nil {
 		return nil, err
 	}
@@ -250,7 +251,7 @@ func (a *attempt) control(env *dataflow.Env) (*pb.TaskResult, error) {
 			return nil, err
 		}
 		for _, s := range splits {
-			result.Splits = append(result.Splits, &pb.Split{Id: s.ID, Bytes: s.Bytes, Hosts: s.Hosts, Payload: s.Payload})
+			result.Splits = append(result.Splits, protoSplit(s))
 		}
 		return result, nil
 	}

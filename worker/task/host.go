@@ -152,6 +152,8 @@ func (h *host) run(ctx context.Context, build func(*dataflow.Job)) error {
 			}
 		case *pb.ToHost_Cancel:
 			h.cancel(b.Cancel)
+		case *pb.ToHost_CutTask:
+			h.cut(b.CutTask)
 		case *pb.ToHost_Locations:
 			h.locations.told(b.Locations)
 		case *pb.ToHost_JobUpdate:

@@ -95,6 +95,7 @@ func (in *inputs) source(input plan.Input) (dataflow.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.cuts.open(s)
 	if p, ok := s.(dataflow.Progresser); ok {
 		a.split.Store(&p)
 	} else {

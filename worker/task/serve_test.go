@@ -35,6 +35,7 @@ type stub struct {
 	done   []string
 	memory *dataflow.Memory // of the last attempt
 	at     chan struct{}    // gets a token when something waits
+	on     chan struct{}    // lets "pause next" go on
 }
 
 var current struct { // the stub of the running test
@@ -124,6 +125,10 @@ func (s *stubStream) Next(ctx context.Context) (dataflow.Batch, error) {
 		s.stub.at <- struct{}{}
 		<-ctx.Done()
 		return nil, ctx.Err()
+	}
+	if s.stub.say == "pause next" && s.n == 0 {
+		s.stub.at <- struct{}{}
+		<-s.stub.on
 	}
 	if s.n == 3 {
 		return nil, io.EOF
@@ -239,7 +244,7 @@ func (r *rig) Attach(s pb.Host_AttachServer) error {
 // newRig starts a host and tells it of a job, whose plan is as planned makes it.
 func newRig(t *testing.T, say string, build, planned func(*dataflow.Job)) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), stub: &stub{say: say, at: make(chan struct{}, 10)},
+	r := &rig{t: t, dir: t.TempDir(), stub: &stub{say: say, at: make(chan struct{}, 10), on: make(chan struct{})},
 		stream: make(chan pb.Host_AttachServer, 1), from: make(chan *pb.FromHost, 100), beats: make(chan *pb.HostProgress, 1), served: make(chan error, 1)}
 	current.Lock()
 	current.stub = r.stub

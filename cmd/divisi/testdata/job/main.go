@@ -1,5 +1,5 @@
 // Job is the job of the script tests: a word count that can be made to wait, to
-// fail, and to die.
+// be slow, to fail, and to die.
 package main
 
 import (
@@ -18,6 +18,7 @@ func count(j *df.Job) {
 	gate := j.String("gate", "", "make FILE.waiting, and wait at each line until this FILE is there")
 	fail := j.String("fail", "", "fail at this word")
 	die := j.String("die", "", "end the process at this word")
+	slow := j.String("slow", "", "wait for 40 ms at this word")
 	out := j.Arg(1)
 	words := df.FlatMap(df.Read(j, df.Lines(j.Arg(0))), func(line string, emit df.Emit[string]) {
 		for gate != "" {
@@ -33,6 +34,9 @@ func count(j *df.Job) {
 			}
 			if die != "" && w == die {
 				os.Exit(3)
+			}
+			if slow != "" && w == slow {
+				time.Sleep(40 * time.Millisecond)
 			}
 			emit(w)
 		}
