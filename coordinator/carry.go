@@ -170,8 +170,8 @@ func (s *state) sendPrepared(js *jobState, sink int) {
 
 // sendEnd asks a worker to end a job, or its hosts.
 func (s *state) sendEnd(js *jobState, w *workerState) {
-	if w.session == nil {
-		return // it is told when it comes back
+	if w.session == nil || !w.session.begun {
+		return // it is told when it comes back, after its welcome
 	}
 	if !js.ending.hostsOnly {
 		delete(w.told, js.id)

@@ -66,6 +66,7 @@ type session struct {
 	reason error
 	epoch  uint64
 	worker *workerState // the loop's
+	begun  bool         // Welcome was sent, which is the first; the loop's
 }
 
 // sessionBytesMax is how much may be queued for a worker that does not read.
@@ -147,6 +148,12 @@ func (s *state) register(r *divisipb.Register, ses *session) error {
 	w.draining = w.draining || r.GetDraining()
 	w.told, w.partial, w.progress = map[string]*told{}, map[taskKey]*divisipb.TaskResult{}, map[taskKey]*divisipb.TaskProgress{}
 	s.schedule(w)
+	// From now on, not only once it is welcomed: a job may go on before that.
+	for _, js := range s.order {
+		if js.ending != nil && !js.over() {
+			js.ending.wait[w.id] = true
+		}
+	}
 	s.out(func() { s.welcome(w, ses) })
 	s.reconcile(w)
 	// A worker of the same name that was there before the restart is not this one.
@@ -177,9 +184,9 @@ func (s *state) welcome(w *workerState, ses *session) {
 		forget(t.GetJob())
 	}
 	ses.send(&divisipb.ToWorker{Body: &divisipb.ToWorker_Welcome{Welcome: msg}})
+	ses.begun = true
 	for _, js := range s.order {
 		if js.ending != nil && !js.over() {
-			js.ending.wait[w.id] = true
 			s.sendEnd(js, w)
 		}
 	}
