@@ -3,6 +3,7 @@ package dataflow
 import (
 	"cmp"
 	"reflect"
+	"unsafe"
 )
 
 // An Aggregator gathers values of V into an A, and makes of it an O. Values are
@@ -22,31 +23,21 @@ func Count[T comparable](d Dataset[T], opts ...CombineOption) Dataset[Pair[T, in
 	key := d.codec
 	keyHash(d.j, "Count", key)
 	part := apply(d, "Count (partial)", func(r *run, at int, emit func(Pair[T, int64])) (func(T), func()) {
+		if reflect.TypeFor[T]().Kind() == reflect.String {
+			c := newTally(r, at, stringPairsOf[T, int64](r), func(k string, n int64) {
+				emit(Pair[T, int64]{*(*T)(unsafe.Pointer(&k)), n})
+			})
+			r.takes = c
+			return func(v T) { c.add(*(*string)(unsafe.Pointer(&v))) }, c.done
+		}
 		p := newPartial(r, at, key, emit)
-		return countInto(p), p.flush
+		return func(v T) { p.add(v, 1, addInt64) }, p.flush
 	})
 	return gather(part, "Count", opts, addInt64, same[int64])
 }
 
 func addInt64(a, b int64) int64 { return a + b }
 func same[V any](v V) V         { return v }
-
-// countInto is the loop body of Count, with the string table called directly.
-func countInto[T comparable](p *partial[T, int64]) func(T) {
-	if t, ok := p.t.(*stringTable[T, int64]); ok {
-		return func(v T) {
-			if !p.through && p.rows != partialTrial {
-				if n, _ := t.at(v); n != nil {
-					p.rows++
-					*n++
-					return
-				}
-			}
-			p.add(v, 1, addInt64)
-		}
-	}
-	return func(v T) { p.add(v, 1, addInt64) }
-}
 
 // CountByKey is how many values each key has.
 func CountByKey[K comparable, V any](d Dataset[Pair[K, V]], opts ...CombineOption) Dataset[Pair[K, int64]] {

@@ -116,6 +116,11 @@ func (c *codec[T]) writer(env *Env) *rowWriter[T] {
 func (w *rowWriter[T]) append(v T) bool {
 	w.slot = v
 	w.put(unsafe.Pointer(&w.slot))
+	return w.added()
+}
+
+// added counts a row that was put into the columns and says whether the batch is full.
+func (w *rowWriter[T]) added() bool {
 	w.n++
 	return w.n >= w.maxRows || w.bytes >= w.maxBytes
 }

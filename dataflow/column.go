@@ -1,6 +1,7 @@
 package dataflow
 
 import (
+	"encoding/binary"
 	"math"
 	"unsafe"
 
@@ -208,6 +209,24 @@ func (c *bytesColumn) append(v string) {
 	c.used += copy(c.data[c.used:], v)
 	c.ends.append(int32(c.used))
 	c.w.bytes += len(v)
+	c.n++
+}
+
+// appendShort appends a key, both words and then its length: what lies behind its end
+// is written again by the next.
+func (c *bytesColumn) appendShort(k *shortKey) {
+	if c.n == 0 {
+		c.ends.append(0)
+	}
+	if len(c.data)-c.used < shortMax {
+		c.grow(shortMax)
+	}
+	binary.LittleEndian.PutUint64(c.data[c.used:], k.lo)
+	binary.LittleEndian.PutUint64(c.data[c.used+8:], k.hi)
+	n := int(k.size - 1)
+	c.used += n
+	c.ends.append(int32(c.used))
+	c.w.bytes += n
 	c.n++
 }
 

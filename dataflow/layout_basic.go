@@ -3,66 +3,15 @@ package dataflow
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"math"
-	"math/bits"
 	"strings"
 	"time"
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/zeebo/xxh3"
 )
-
-// mix64 spreads the bits of a and b over 64: one wide multiplication.
-func mix64(a, b uint64) uint64 {
-	hi, lo := bits.Mul64(a^0x9e3779b97f4a7c15, b^0xd6e8feb86659fd93)
-	return hi ^ lo
-}
-
-// hashString is a hash that is the same in every process. Up to 16 bytes are two
-// loads and two multiplications.
-func hashString(s string, seed uint64) uint64 {
-	if len(s) <= 16 {
-		lo, hi := loadShort(s)
-		return mix64(mix64(lo, hi^seed), uint64(len(s)))
-	}
-	return xxh3.HashStringSeed(s, seed)
-}
-
-// loadShort is a string of at most 16 bytes as two words; with its length they
-// say which string it is, also where it holds NULs.
-func loadShort(s string) (lo, hi uint64) {
-	n := len(s)
-	p := unsafe.Pointer(unsafe.StringData(s))
-	switch {
-	case n >= 8:
-		lo = binary.LittleEndian.Uint64((*[8]byte)(p)[:])
-		hi = binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(p, n-8))[:])
-	case n >= 4:
-		lo = uint64(binary.LittleEndian.Uint32((*[4]byte)(p)[:])) |
-			uint64(binary.LittleEndian.Uint32((*[4]byte)(unsafe.Add(p, n-4))[:]))<<32
-	case n > 0:
-		lo = uint64(s[0]) | uint64(s[n/2])<<8 | uint64(s[n-1])<<16
-	}
-	return lo, hi
-}
-
-// storeShort is the reverse of loadShort.
-func storeShort(dst []byte, lo, hi uint64) {
-	switch n := len(dst); {
-	case n >= 8:
-		binary.LittleEndian.PutUint64(dst, lo)
-		binary.LittleEndian.PutUint64(dst[n-8:], hi)
-	case n >= 4:
-		binary.LittleEndian.PutUint32(dst, uint32(lo))
-		binary.LittleEndian.PutUint32(dst[n-4:], uint32(lo>>32))
-	case n > 0:
-		dst[0], dst[n/2], dst[n-1] = byte(lo), byte(lo>>8), byte(lo>>16)
-	}
-}
 
 // fixedLayout is for values whose bytes are the same in Go and in Arrow.
 func fixedLayout[E int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64](t arrow.DataType) *layout {

@@ -32,6 +32,11 @@ type run struct {
 	row   int
 	show  func(b Batch, row int) string
 
+	// While the operators of the chain are opened, the last one first: what takes the
+	// values of the one being opened, where that can be had in more ways than by emit,
+	// and what the one before it may use in the same way. Either may be nil.
+	behind, takes any
+
 	yield func(Batch) bool
 	err   error
 }
@@ -94,6 +99,7 @@ func openRun[T any](env *Env, in []Stream, f feeder[T], c *codec[T]) Stream {
 		defer r.end()
 		w := c.writer(env)
 		r.atEnd(w.drop)
+		r.behind = w
 		f.feed(r, func(v T) {
 			if w.append(v) {
 				r.send(w.batch())

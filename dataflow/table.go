@@ -1,9 +1,6 @@
 package dataflow
 
-import (
-	"reflect"
-	"unsafe"
-)
+import "reflect"
 
 // A table keeps one value per key while rows are gathered by key. It grows as long
 // as its budget lets it. It is used by one goroutine.
@@ -76,20 +73,3 @@ const tableSlotsMin = 1 << 10
 
 // roomy says whether n entries are few enough for so many slots: five in eight.
 func roomy(n, slots int) bool { return n < slots*5/8 }
-
-// keyArena makes strings for keys that a table holds as words. What it hands out
-// is never written again.
-type keyArena struct{ room []byte }
-
-func (a *keyArena) short(lo, hi uint64, n int) string {
-	if n == 0 {
-		return ""
-	}
-	if len(a.room) < n {
-		a.room = make([]byte, 16<<10)
-	}
-	b := a.room[:n:n]
-	a.room = a.room[n:]
-	storeShort(b, lo, hi)
-	return unsafe.String(unsafe.SliceData(b), n)
-}

@@ -21,9 +21,8 @@ type stringTable[K comparable, V any] struct {
 }
 
 type stringSlot[V any] struct {
-	lo, hi uint64 // the bytes; of a long key: hash, and place in long
-	size   uint64 // length of the key plus one; 0: the slot is empty
-	v      V
+	shortKey // of a long key: hash, place in long, and size; zeros: the slot is empty
+	v        V
 }
 
 // longRoomMin is room for long keys that a table has from the beginning.
@@ -47,16 +46,20 @@ func (t *stringTable[K, V]) make(slots int) {
 
 func (t *stringTable[K, V]) at(k K) (*V, bool) {
 	s := *(*string)(unsafe.Pointer(&k))
-	if len(s) > 16 {
+	if len(s) > shortMax {
 		return t.atLong(s)
 	}
-	lo, hi := loadShort(s)
-	size := uint64(len(s)) + 1
+	short := shortOf(s)
+	return t.atShort(&short, short.hash())
+}
+
+// atShort is at for a key whose hash is known.
+func (t *stringTable[K, V]) atShort(k *shortKey, h uint64) (*V, bool) {
 	slots, mask := t.slots, t.mask
-	i := shortHash(lo, hi, size) & mask
+	i := h & mask
 	for {
 		e := &slots[i&uint64(len(slots)-1)]
-		if (e.lo^lo)|(e.hi^hi)|(e.size^size) == 0 {
+		if (e.lo^k.lo)|(e.hi^k.hi)|(e.size^k.size) == 0 {
 			return &e.v, false
 		}
 		if e.size == 0 {
@@ -64,26 +67,31 @@ func (t *stringTable[K, V]) at(k K) (*V, bool) {
 		}
 		i = (i + 1) & mask
 	}
-	return t.insert(i, lo, hi, size)
+	return t.insert(i, h, k)
 }
 
-func shortHash(lo, hi, size uint64) uint64 { return mix64(lo^size<<56, hi+size) }
+// touch brings the slots of some hashes into the processor's cache, all at once: what
+// it returns means nothing.
+func (t *stringTable[K, V]) touch(hashes []uint64) (sum uint64) {
+	slots, mask := t.slots, t.mask
+	for _, h := range hashes {
+		sum += slots[h&mask&uint64(len(slots)-1)].size
+	}
+	return sum
+}
 
-// insert fills the empty slot i, or makes room and fills another.
-func (t *stringTable[K, V]) insert(i, lo, hi, size uint64) (*V, bool) {
+// insert fills the empty slot i, or makes room and fills another. The hash of a long
+// key is its lo.
+func (t *stringTable[K, V]) insert(i, h uint64, k *shortKey) (*V, bool) {
 	if !roomy(t.n, len(t.slots)) {
 		if !t.grow() {
 			return nil, true
-		}
-		h := lo
-		if size <= 17 {
-			h = shortHash(lo, hi, size)
 		}
 		i = t.empty(h)
 	}
 	t.n++
 	e := &t.slots[i]
-	e.lo, e.hi, e.size = lo, hi, size
+	e.shortKey = *k
 	return &e.v, true
 }
 
@@ -108,7 +116,7 @@ func (t *stringTable[K, V]) atLong(s string) (*V, bool) {
 		t.room = room
 		t.long = append(make([]byte, 0, room), t.long...)
 	}
-	v, _ := t.insert(i, h, uint64(len(t.long)), size)
+	v, _ := t.insert(i, h, &shortKey{h, uint64(len(t.long)), size})
 	if v != nil {
 		t.long = append(t.long, s...)
 	}
@@ -136,8 +144,8 @@ func (t *stringTable[K, V]) grow() bool {
 			continue
 		}
 		h := e.lo
-		if e.size <= 17 {
-			h = shortHash(e.lo, e.hi, e.size)
+		if e.size <= shortMax+1 {
+			h = e.hash()
 		}
 		t.slots[t.empty(h)] = *e
 	}
@@ -155,7 +163,7 @@ func (t *stringTable[K, V]) each(f func(K, *V)) {
 		}
 		n := int(e.size - 1)
 		var s string
-		if n <= 16 {
+		if n <= shortMax {
 			s = t.keys.short(e.lo, e.hi, n)
 		} else {
 			s = unsafe.String(unsafe.SliceData(t.long[e.hi:]), n)

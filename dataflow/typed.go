@@ -30,7 +30,9 @@ func (f *rowFeeder[T]) accepts(in []*arrow.Schema) error {
 func (f *rowFeeder[T]) feed(r *run, emit func(T)) func() {
 	r.show = f.codec.describe
 	each := f.each
-	if e, ok := any(emit).(func(string)); ok && f.codec.typ.ID() == arrow.STRING {
+	if l, ok := r.behind.(lineTaker); ok && f.codec.typ.ID() == arrow.STRING {
+		each = func(r *run, b Batch, _ func(T)) { l.lines(stringValues(b.Column(0))) }
+	} else if e, ok := any(emit).(func(string)); ok && f.codec.typ.ID() == arrow.STRING {
 		each = func(r *run, b Batch, _ func(T)) { eachString(r, b, e) }
 	}
 	var b Batch
@@ -60,6 +62,11 @@ func (f *rowFeeder[T]) each(r *run, b Batch, emit func(T)) {
 	}
 }
 
+// A lineTaker takes all strings of a batch at once: string i is data[ends[i]:ends[i+1]].
+type lineTaker interface {
+	lines(ends []int32, data string)
+}
+
 func eachString(r *run, b Batch, emit func(string)) {
 	ends, data := stringValues(b.Column(0))
 	for i := range int(b.NumRows()) {
@@ -84,7 +91,9 @@ func (t *typed[A, B]) accepts(in []*arrow.Schema) error { return t.from.accepts(
 
 func (t *typed[A, B]) feed(r *run, emit func(B)) func() {
 	at := r.step(t.node)
+	r.takes = nil
 	push, done := t.open(r, at, emit)
+	r.behind = r.takes
 	work := t.from.feed(r, push)
 	if done == nil {
 		return work

@@ -8,7 +8,12 @@ import (
 // Words is the words of each line, as strings.Fields finds them: what lies between
 // white space in Unicode's sense, bytes kept as they are.
 func Words(lines Dataset[string]) Dataset[string] {
-	return apply(lines, "Words", func(_ *run, _ int, emit func(string)) (func(string), func()) {
+	return apply(lines, "Words", func(r *run, _ int, emit func(string)) (func(string), func()) {
+		if c, ok := r.behind.(*tally); ok {
+			w := wordTally{c}
+			r.takes = w
+			return func(line string) { w.line(line, 0, len(line)) }, nil
+		}
 		return func(line string) { eachWord(line, emit) }, nil
 	})
 }

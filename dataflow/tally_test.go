@@ -1,0 +1,158 @@
+package dataflow
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// oddLines are lines of pieces that end words, look as if they did, or begin something
+// that they do not end, at all distances from the line's and the batch's end.
+func oddLines(seed uint64, n int) []string {
+	pieces := []string{" ", "\t", "\v\f", "\r", "\x00", "\x1f", "\x7f", "a", "bc", "word", "exactly-sixteen!", "seventeen-bytes-x",
+		"\u0085", "\u00a0", "\u1680", "\u2009", "\u2028", "\u202f", "\u205f", "\u3000", "é", "世界", "\u200b", "\xc2", "\xe2\x80", "\xff", "\x85", "\xa0",
+		strings.Repeat("long", 30)}
+	r := rand.New(rand.NewPCG(seed, 2))
+	lines := make([]string, n)
+	for i := range lines {
+		var b strings.Builder
+		for range r.IntN(14) {
+			b.WriteString(pieces[r.IntN(len(pieces))])
+		}
+		lines[i] = b.String()
+	}
+	return lines
+}
+
+func fieldCounts(lines []string) map[string]int64 {
+	m := map[string]int64{}
+	for _, l := range lines {
+		for _, w := range strings.Fields(l) {
+			m[w]++
+		}
+	}
+	return m
+}
+
+// distinctLines hold so many different words, some once only, that partial counts pay
+// for a while at most.
+func distinctLines(lines, words, of int) []string {
+	r := rand.New(rand.NewPCG(5, 6))
+	out := make([]string, lines)
+	for i := range out {
+		var b strings.Builder
+		for range words {
+			fmt.Fprintf(&b, "%x%s ", r.IntN(of), strings.Repeat("y", r.IntN(40)*r.IntN(2)))
+		}
+		out[i] = b.String()
+	}
+	return out
+}
+
+// partialCounts runs the map side of a word count over lines and adds up what it gives.
+func partialCounts(t *testing.T, lines []string, limit int64, batchRows int, words func(Dataset[string]) Dataset[string]) map[string]int64 {
+	t.Helper()
+	j := NewJob("test", nil)
+	in := Read(j, FromSlice([]string{""}))
+	w := words(in)
+	op, ok := Count(w).node.In[0].In[0].Op.(Fuser).FuseAfter(w.node.Op)
+	if !ok {
+		t.Fatal("not fused")
+	}
+	env := NewEnv(context.Background())
+	env.Memory = NewMemory("test", limit)
+	env.BatchRows = batchRows
+	var batches []Batch
+	rows := in.codec.writer(env)
+	for _, l := range lines {
+		if rows.append(l) {
+			batches = append(batches, rows.batch())
+		}
+	}
+	if rows.n > 0 {
+		batches = append(batches, rows.batch())
+	}
+	s, err := op.Open(env, &batchStream{bs: batches})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got := map[string]int64{}
+	pair := codecFor[Pair[string, int64]](j)
+	for {
+		b, err := s.Next(env.Context)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.NumRows() > int64(batchRows) {
+			t.Errorf("a batch of %d rows, want at most %d", b.NumRows(), batchRows)
+		}
+		(&rowFeeder[Pair[string, int64]]{pair}).each(&run{}, b, func(p Pair[string, int64]) { got[strings.Clone(p.Key)] += p.Value })
+		b.Release()
+	}
+	if used := env.Memory.Used(); used != 0 {
+		t.Errorf("%d bytes are still reserved", used)
+	}
+	return got
+}
+
+// The built-in tokeniser and a job's own function count what strings.Fields finds,
+// with room for all, with hardly any, and where nearly every word is new.
+func TestTally(t *testing.T) {
+	for name, lines := range map[string][]string{
+		"empty":    {},
+		"no words": {"", " \t ", "\u2003"},
+		"odd":      oddLines(1, 3000),
+		"skewed":   append(zipfLines(3, 1000, 100), strings.Repeat("the ", 100_000)),
+		"distinct": distinctLines(1200, 60, 1<<40),
+		"repeats":  distinctLines(1200, 60, 20_000),
+	} {
+		want := fieldCounts(lines)
+		for _, limit := range []int64{0, 48 << 10, 600 << 10} {
+			for _, batchRows := range []int{1, 1 << 16} {
+				if batchRows == 1 && len(want) > 1000 {
+					continue
+				}
+				for how, f := range map[string]func(Dataset[string]) Dataset[string]{
+					"Words":   Words,
+					"FlatMap": func(d Dataset[string]) Dataset[string] { return FlatMap(d, splitWords) },
+				} {
+					if got := partialCounts(t, lines, limit, batchRows, f); !maps.Equal(got, want) {
+						t.Errorf("%s, limit %d, batches of %d, %s: got %d words, want %d", name, limit, batchRows, how, len(got), len(want))
+					}
+				}
+			}
+		}
+	}
+}
+
+type title string
+
+// A string type of the job's own, over all settings of a job.
+func TestCountOwnStrings(t *testing.T) {
+	lines := append(oddLines(2, 300), distinctLines(200, 20, 900)...)
+	want := map[title]int64{}
+	for _, l := range lines {
+		want[title(l)]++
+	}
+	g := build(t, func(j *Job) {
+		titles := Map(Read(j, FromSlice(append(lines, lines...)).Splits(3)), func(l string) title { return title(l) })
+		Write(Count(titles), JSONLines[Pair[title, int64]]("out"))
+	})
+	settings(t, func(t *testing.T, in *interpreter) {
+		got := map[title]int64{}
+		for _, p := range flat(collect[Pair[title, int64]](in, g, 0)) {
+			got[p.Key] += p.Value / 2
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("got %d keys, want %d", len(got), len(want))
+		}
+	})
+}
