@@ -122,6 +122,9 @@ func gather[K comparable, A, O any](part Dataset[Pair[K, A]], name string, opts 
 	in := part.codec
 	out := apply(moved, name, func(r *run, at int, emit func(Pair[K, O])) (func(Pair[K, A]), func()) {
 		f := newFinal(r, at, in, merge)
+		if t := byBatch(f); t != nil {
+			r.takes = t
+		}
 		return f.add, func() {
 			f.finish(func(k K, a A) {
 				r.at = at

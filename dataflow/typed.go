@@ -30,7 +30,9 @@ func (f *rowFeeder[T]) accepts(in []*arrow.Schema) error {
 func (f *rowFeeder[T]) feed(r *run, emit func(T)) func() {
 	r.show = f.codec.describe
 	each := f.each
-	if l, ok := r.behind.(lineTaker); ok && f.codec.typ.ID() == arrow.STRING {
+	if t, ok := r.behind.(batchTaker); ok {
+		each = func(_ *run, b Batch, _ func(T)) { t.batch(b) }
+	} else if l, ok := r.behind.(lineTaker); ok && f.codec.typ.ID() == arrow.STRING {
 		each = func(r *run, b Batch, _ func(T)) { l.lines(stringValues(b.Column(0))) }
 	} else if e, ok := any(emit).(func(string)); ok && f.codec.typ.ID() == arrow.STRING {
 		each = func(r *run, b Batch, _ func(T)) { eachString(r, b, e) }
