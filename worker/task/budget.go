@@ -41,6 +41,7 @@ func newBudget(name string, bytes int64, slots int) *budget {
 	reserved := int64(reservedShare * float64(bytes))
 	b.root, b.lent = dataflow.NewMemory(name, reserved), dataflow.NewMemory("lent", reserved/2)
 	b.own = reserved / 2 / int64(max(slots, 1))
+	b.measure()
 	if bytes > 0 {
 		heapLimits.set(b, int64(limitShare*float64(bytes)))
 	}
@@ -92,6 +93,14 @@ func (b *budget) attempt(name string, want int64) *dataflow.Memory {
 	return b.root.Borrower(name, max(want, b.own), b.lent)
 }
 
+// measure asks the kernel what it counts for the process.
+func (b *budget) measure() int64 {
+	now := residentBytes()
+	b.rss.Store(now)
+	b.rssMax.Store(max(b.rssMax.Load(), now))
+	return now
+}
+
 // watch measures what the kernel counts for the process until ctx ends. When that
 // comes near the budget, nothing is lent and free memory goes back to the system.
 func (b *budget) watch(ctx context.Context) {
@@ -101,9 +110,7 @@ func (b *budget) watch(ctx context.Context) {
 	defer func() { b.lent.Release(withheld) }()
 	var freed time.Time
 	for {
-		now := residentBytes()
-		b.rss.Store(now)
-		b.rssMax.Store(max(b.rssMax.Load(), now))
+		now := b.measure()
 		switch {
 		case b.bytes == 0:
 		case float64(now) > scarceShare*float64(b.bytes):
