@@ -25,6 +25,8 @@ const (
 	// pageBytesMax bounds a page, stored and decompressed. A header can claim any
 	// size, and memory is asked for before the page is read.
 	pageBytesMax = 256 << 20
+	// pageValuesMax bounds the rows of a page, of which each may take some bytes.
+	pageValuesMax = 64 << 20
 	// footerBytesMax bounds the metadata at a file's end.
 	footerBytesMax = 256 << 20
 )

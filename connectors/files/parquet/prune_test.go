@@ -133,7 +133,7 @@ func TestPredicateSkipsRowGroups(t *testing.T) {
 			t.Errorf("%s: %d rows are found, want %d", c.where, found, want)
 		}
 		skipped := env.Counters.Values()["parquet.row_groups_skipped"]
-		if (read < 1000) != c.skips || (skipped > 0) != c.skips {
+		if (skipped > 0) != c.skips || read < found {
 			t.Errorf("%s: %d rows were read, %d row groups skipped", c.where, read, skipped)
 		}
 	}

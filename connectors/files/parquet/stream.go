@@ -29,10 +29,12 @@ type stream struct {
 
 	groups  []group
 	group   group // being read
-	readers []*pqarrow.ColumnReader
-	left    int64 // rows of group
-	per     int64 // rows a batch
-	first   int64 // row of the file that the last batch began with
+	readers []column
+	filter  filter
+	left    int64   // rows of group
+	per     int64   // rows a batch
+	first   int64   // row of the file that the last batch began with
+	picked  []int32 // which rows from there on it has; nil: all
 	err     error
 	closed  bool
 
@@ -62,6 +64,7 @@ func (s *stream) plan() (err error) {
 		}
 		markLeaves(&s.arrow.Manifest.Fields[f], s.leaves)
 	}
+	s.filter.bind(s.env.Alloc, s.schema, s.where)
 	m := s.pq.MetaData()
 	var row int64
 	for g := range m.NumRowGroups() {
@@ -115,12 +118,14 @@ func (s *stream) Next(ctx context.Context) (dataflow.Batch, error) {
 		if err := ctx.Err(); err != nil {
 			return &dataflow.Error{Op: "parquet.Read", Path: s.in.Path, Kind: dataflow.Canceled, Err: err}
 		}
-		if s.left == 0 {
-			if err := s.begin(); err != nil {
-				return err
+		for b == nil && err == nil {
+			if s.left == 0 {
+				if err := s.begin(); err != nil {
+					return err
+				}
 			}
+			b, err = s.batch()
 		}
-		b, err = s.batch()
 		return err
 	})
 	return b, s.err
@@ -147,7 +152,7 @@ func (s *stream) begin() error {
 			s.readers = append(s.readers, nil)
 			continue
 		}
-		r, err := s.arrow.GetFieldReader(context.Background(), f, s.leaves, []int{s.group.index})
+		r, err := s.openColumn(files.Bounded(s.env), f, s.leaves, s.group.index)
 		if err != nil {
 			return err
 		}
@@ -156,91 +161,70 @@ func (s *stream) begin() error {
 	return nil
 }
 
+// batch reads the next rows of the group; nil where none of them is of interest.
 func (s *stream) batch() (dataflow.Batch, error) {
-	n := min(s.per, s.left)
-	cols := make([]arrow.Array, 0, len(s.readers))
+	n := int(min(s.per, s.left))
+	s.first = s.group.firstRow + s.group.rows - s.left
+	cols := make([]arrow.Array, len(s.readers))
 	defer func() {
 		for _, c := range cols {
-			c.Release()
+			if c != nil {
+				c.Release()
+			}
 		}
 	}()
-	for i, r := range s.readers {
-		if r == nil {
-			cols = append(cols, array.MakeArrayOfNull(s.env.Alloc, s.schema.Field(i).Type, int(n)))
-			continue
-		}
-		c, err := s.column(r, n)
-		if err != nil {
-			return nil, fmt.Errorf("column %s, row group %d: %w", s.schema.Field(i).Name, s.group.index, err)
-		}
-		typed, err := files.Retype(c, s.schema.Field(i))
-		c.Release()
-		if err != nil {
-			return nil, fmt.Errorf("row group %d: %w", s.group.index, err)
-		}
-		cols = append(cols, typed)
-	}
-	b := array.NewRecordBatch(s.schema, cols, n)
-	s.first = s.group.firstRow + s.group.rows - s.left
-	s.left -= n
-	s.mu.Lock()
-	s.done += n
-	s.bytes += s.group.bytes * n / s.group.rows
-	s.mu.Unlock()
-	return b, nil
-}
-
-func (s *stream) column(r *pqarrow.ColumnReader, n int64) (arrow.Array, error) {
-	chunked, err := r.NextBatch(n)
+	sel, err := s.filter.read(s, cols, n)
 	if err != nil {
 		return nil, err
 	}
-	defer chunked.Release()
-	if int64(chunked.Len()) != n {
-		return nil, fmt.Errorf("%d values instead of %d", chunked.Len(), n)
+	rows := n
+	if sel != nil {
+		rows = len(sel)
 	}
-	var out arrow.Array
-	if chunks := chunked.Chunks(); chunked.DataType().ID() == arrow.DICTIONARY {
-		return s.spelled(chunks)
-	} else if len(chunks) == 1 {
-		out = chunks[0]
-		out.Retain()
-	} else if out, err = array.Concatenate(chunks, s.env.Alloc); err != nil {
-		return nil, err
+	for i, c := range cols {
+		if c == nil {
+			if cols[i], err = s.column(i, n, sel); err != nil {
+				return nil, err
+			}
+		}
 	}
-	if err := files.CheckArray(out.Data()); err != nil {
-		out.Release()
-		return nil, err
+	s.picked = sel
+	s.left -= int64(n)
+	s.mu.Lock()
+	s.done += int64(n)
+	s.bytes += s.group.bytes * int64(n) / s.group.rows
+	s.mu.Unlock()
+	if rows == 0 {
+		return nil, nil
 	}
-	return out, nil
+	return array.NewRecordBatch(s.schema, cols, int64(rows)), nil
 }
 
-// spelled makes text of a column's chunks of numbers into dictionaries.
-func (s *stream) spelled(chunks []arrow.Array) (arrow.Array, error) {
-	out := make([]arrow.Array, 0, len(chunks))
-	defer func() {
-		for _, a := range out {
-			a.Release()
+// column reads the next n rows of a column, or those of them that sel names.
+func (s *stream) column(i, n int, sel []int32) (arrow.Array, error) {
+	r, field := s.readers[i], s.schema.Field(i)
+	if r == nil { // the file lacks it
+		if sel != nil {
+			n = len(sel)
 		}
-	}()
-	for _, c := range chunks {
-		a, err := expand(files.Bounded(s.env), c.(*array.Dictionary))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, a)
+		return array.MakeArrayOfNull(s.env.Alloc, field.Type, n), nil
 	}
-	if len(out) == 1 {
-		out[0].Retain()
-		return out[0], nil
+	c, err := r.next(n, sel)
+	if err != nil {
+		return nil, fmt.Errorf("column %s, row group %d: %w", field.Name, s.group.index, err)
 	}
-	return array.Concatenate(out, s.env.Alloc)
+	defer c.Release()
+	typed, err := files.Retype(c, field)
+	if err != nil {
+		return nil, fmt.Errorf("row group %d: %w", s.group.index, err)
+	}
+	return typed, nil
 }
 
 func (s *stream) drop() {
 	for _, r := range s.readers {
 		if r != nil {
-			r.Release()
+			r.release()
 		}
 	}
 	s.readers = nil
@@ -248,6 +232,9 @@ func (s *stream) drop() {
 
 // Locate implements dataflow.Locator: by row, for a record has no place of its own.
 func (s *stream) Locate(row int) string {
+	if s.picked != nil {
+		row = int(s.picked[row])
+	}
 	return fmt.Sprintf("%s:row %d", s.in.Path, s.first+int64(row))
 }
 

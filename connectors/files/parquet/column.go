@@ -1,0 +1,126 @@
+package parquet
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"github.com/divisi-data/divisi/connectors/files"
+	"github.com/divisi-data/divisi/dataflow/expr"
+)
+
+// A column of a row group gives its rows in their order.
+type column interface {
+	// next gives n rows, or those of them that sel names where it is not nil.
+	next(n int, sel []int32) (arrow.Array, error)
+	release()
+}
+
+// openColumn opens a field of the file in a row group; leaves are the file's columns
+// that are read.
+func (f *openFile) openColumn(mem memory.Allocator, field int, leaves map[int]bool, group int) (column, error) {
+	t := f.schema.Field(field).Type
+	if leaf := f.arrow.Manifest.Fields[field].ColIndex; leaf >= 0 {
+		rg := f.pq.RowGroup(group)
+		chunk, err := rg.MetaData().ColumnChunk(leaf)
+		if err != nil {
+			return nil, err
+		}
+		d := f.pq.MetaData().Schema.Column(leaf)
+		if width, ok := flatColumn(d, chunk, t); ok {
+			pages, err := rg.GetColumnPageReader(leaf)
+			if err != nil {
+				return nil, err
+			}
+			return &flat{pages: pages, typ: t, width: width, optional: d.MaxDefinitionLevel() > 0, mem: mem}, nil
+		}
+	}
+	r, err := f.arrow.GetFieldReader(context.Background(), field, leaves, []int{group})
+	if err != nil {
+		return nil, err
+	}
+	return &arrowColumn{r: r, mem: mem}, nil
+}
+
+// arrowColumn is a column of any type, as the library reads it.
+type arrowColumn struct {
+	r    *pqarrow.ColumnReader
+	mem  memory.Allocator
+	some *expr.Evaluator // of rows of it
+}
+
+func (c *arrowColumn) release() { c.r.Release() }
+
+func (c *arrowColumn) next(n int, sel []int32) (arrow.Array, error) {
+	all, err := c.rows(n)
+	if err != nil || sel == nil {
+		return all, err
+	}
+	defer all.Release()
+	schema := arrow.NewSchema([]arrow.Field{{Name: "c", Type: all.DataType(), Nullable: true}}, nil)
+	if c.some == nil {
+		b, err := expr.Bind(schema, expr.Col("c"))
+		if err != nil {
+			return nil, err
+		}
+		c.some = b.Evaluator(c.mem)
+	}
+	b := array.NewRecordBatch(schema, []arrow.Array{all}, int64(n))
+	defer b.Release()
+	out, err := c.some.Eval(b, sel)
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
+}
+
+func (c *arrowColumn) rows(n int) (arrow.Array, error) {
+	chunked, err := c.r.NextBatch(int64(n))
+	if err != nil {
+		return nil, err
+	}
+	defer chunked.Release()
+	if chunked.Len() != n {
+		return nil, fmt.Errorf("%d values instead of %d", chunked.Len(), n)
+	}
+	var out arrow.Array
+	if chunks := chunked.Chunks(); chunked.DataType().ID() == arrow.DICTIONARY {
+		return c.spelled(chunks)
+	} else if len(chunks) == 1 {
+		out = chunks[0]
+		out.Retain()
+	} else if out, err = array.Concatenate(chunks, c.mem); err != nil {
+		return nil, err
+	}
+	if err := files.CheckArray(out.Data()); err != nil {
+		out.Release()
+		return nil, err
+	}
+	return out, nil
+}
+
+// spelled makes text of a column's chunks of numbers into dictionaries.
+func (c *arrowColumn) spelled(chunks []arrow.Array) (arrow.Array, error) {
+	out := make([]arrow.Array, 0, len(chunks))
+	defer func() {
+		for _, a := range out {
+			a.Release()
+		}
+	}()
+	for _, chunk := range chunks {
+		a, err := expand(c.mem, chunk.(*array.Dictionary))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a)
+	}
+	if len(out) == 1 {
+		out[0].Retain()
+		return out[0], nil
+	}
+	return array.Concatenate(out, c.mem)
+}
