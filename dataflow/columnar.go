@@ -29,23 +29,24 @@ type Table struct {
 
 // rel is a step of a Table, before it is made into nodes.
 type rel struct {
-	op     string // scan, where, select, group, join, window, union, sort, limit, cache
+	op     string // scan, where, select, group, join, window, explode, union, sort, limit, cache
 	in     []*rel
 	schema *arrow.Schema
 	name   string
 	site   string
 
-	source Ref         // of a scan
-	node   *Node       // of a scan of a dataset
-	where  []expr.Expr // of a where: all must be true
-	cols   []Column    // of a select
-	keys   []Column    // of a group
-	aggs   []Agg
-	join   joinSpec
-	window windowSpec
-	sort   []sortColumn // of a sort or window
-	limit  int          // of a limit; with sort: of the first in that order
-	parts  int          // of a sort, group, join or window
+	source  Ref         // of a scan
+	node    *Node       // of a scan of a dataset
+	where   []expr.Expr // of a where: all must be true
+	cols    []Column    // of a select
+	keys    []Column    // of a group
+	aggs    []Agg
+	join    joinSpec
+	window  windowSpec
+	explode explodeSpec
+	sort    []sortColumn // of a sort or window
+	limit   int          // of a limit; with sort: of the first in that order
+	parts   int          // of a sort, group, join or window
 }
 
 type joinSpec struct {

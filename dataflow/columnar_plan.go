@@ -81,6 +81,8 @@ func (l *lowering) lower(r *rel, need []string) lowered {
 		return l.joined(r, need)
 	case "window":
 		return l.windowed(r, need)
+	case "explode":
+		return l.exploded(r, need)
 	case "union":
 		return l.union(r, need)
 	case "sort":

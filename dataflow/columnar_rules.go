@@ -28,6 +28,8 @@ func push(r *rel, conds []expr.Expr) *rel {
 		return pushThrough(r, conds, parts)
 	case "join":
 		return pushJoin(r, conds)
+	case "explode":
+		return pushThrough(r, conds, r.others())
 	case "union":
 		out := *r
 		out.in = nil

@@ -282,6 +282,25 @@ func TestTablesAndDatasets(t *testing.T) {
 	}
 }
 
+func TestTableExplode(t *testing.T) {
+	type line struct {
+		Name  string
+		Words []string
+	}
+	got := divisitest.Run(t, func(j *df.Job) {
+		lines := df.ToTable(df.Map(df.Read(j, df.Lines(j.Arg(0))), func(s string) line {
+			name, text, _ := strings.Cut(s, ":")
+			return line{name, strings.Fields(text)}
+		}))
+		all := lines.ExplodeOuter("Words").Where(expr.Col("Name").Ne("c"), expr.Coalesce(expr.Col("Words"), "-").Ne("y"))
+		counts := lines.Explode("Words").GroupBy("Name").Agg(df.CountRows("n")).Select("Name", df.As("Words", expr.Col("n").Cast(arrow.BinaryTypes.String)))
+		df.WriteTable(all.Union(counts.With(df.As("Words", expr.If(expr.Lit(true), expr.Col("Words"), expr.Expr{})))), df.CSV[df.Table](j.Arg(1)).Option("header", false))
+	}, "a:x y z x\nb:\nc:u v\n")
+	if want := []string{"a,4", "a,x", "a,x", "a,z", "b,", "c,2"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestTableErrorsNameTheLine(t *testing.T) {
 	s := columns(t, "")
 	j := df.NewJob("wrong", nil)
@@ -292,13 +311,15 @@ func TestTableErrorsNameTheLine(t *testing.T) {
 	l.Join(l, df.Equal("id", "id"))
 	l.GroupBy("group").Agg(df.SumOf("x", expr.Col("group")))
 	l.OrderBy(df.Asc("no"))
+	l.Explode("value")
+	l.Explode("none")
 	df.FromTable[struct{ Id string }](l.Select(df.As("Id", expr.Col("id"))))
 	df.WriteTable(l, df.CSV[df.Table]("mem:///y"))
 	_, err := j.Graph()
 	if err == nil {
 		t.Fatal("there is no error")
 	}
-	for _, want := range []string{`Where: `, `no column "nix"`, "not a number", "cast one", `two columns are called "id"`, "has no sum", `no column "no"`, "columnar_test.go:"} {
+	for _, want := range []string{`Where: `, `no column "nix"`, "not a number", "cast one", `two columns are called "id"`, "has no sum", `no column "no"`, "not a list", `no column "none"`, "columnar_test.go:"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\ndoes not say %q", err, want)
 		}
