@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,7 +96,11 @@ func TestJournalOnAFullDisk(t *testing.T) {
 		t.Errorf("refused with %v", refused)
 	}
 	w.report(first.GetId(), succeed(first))
-	time.Sleep(300 * time.Millisecond)
+	const last = 1 << 40
+	w.beat(&divisipb.Heartbeat{Sequence: last}) // its answer does not wait for the journal
+	w.await("the answer to what came after the result", func() bool {
+		return slices.ContainsFunc(w.got, func(m *divisipb.ToWorker) bool { return m.GetAck().GetHeartbeat() == last })
+	})
 	w.mu.Lock()
 	if _, acked := w.acked[name(first.GetId())]; acked {
 		t.Error("a result was acknowledged without room to write it")
