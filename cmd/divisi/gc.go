@@ -134,11 +134,12 @@ func (o gcOptions) dead(ctx context.Context, l files.Leftovers) (bool, string, e
 			return false, "", err
 		}
 	}
-	age := o.now().Sub(l.Changed).Round(time.Second)
+	age := o.now().Sub(l.Changed)
+	ago := console.Duration(age.Round(time.Second))
 	if l.Changed.IsZero() || age < o.olderThan {
-		return false, fmt.Sprintf("%s, and it changed %s ago", unknown, console.Duration(age)), nil
+		return false, fmt.Sprintf("%s, and it changed %s ago", unknown, ago), nil
 	}
-	return true, fmt.Sprintf("%s, and nothing has changed for %s", unknown, console.Duration(age)), nil
+	return true, fmt.Sprintf("%s, and nothing has changed for %s", unknown, ago), nil
 }
 
 func leftTable(w io.Writer, docs []*leftDoc, remove bool) {
