@@ -71,13 +71,15 @@ func TestCancelAtAnyMoment(t *testing.T) {
 	if canceled == 0 {
 		t.Errorf("none of %d jobs was cancelled before its end", times)
 	}
-	for range 100 { // connections end a moment later
-		if runtime.NumGoroutine() <= goroutines {
-			return
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(10 * time.Second); runtime.NumGoroutine() > goroutines; { // connections end a moment later
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%d goroutines, before there were %d", runtime.NumGoroutine(), goroutines)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
-	t.Errorf("%d goroutines, before there were %d", runtime.NumGoroutine(), goroutines)
 }
 
 // names are all files and folders below a folder.
