@@ -248,6 +248,25 @@ func TestWatchOutlivesTheCoordinator(t *testing.T) {
 	}
 }
 
+// A coordinator that dies between a job's end and the end of its clearing up is waited
+// for; when it stays away, or knows nothing of the job, the job has ended all the same.
+func TestWatchOfAnEndedJob(t *testing.T) {
+	ended := &pb.JobStatus{State: pb.JobState_JOB_STATE_SUCCEEDED}
+	clean := &pb.JobStatus{State: pb.JobState_JOB_STATE_SUCCEEDED, Cleaned: true}
+	away := status.Error(codes.Unavailable, "going down")
+	c := dial(t, &fake{watch: [][]any{{ended, away}, {away}, {ended, clean}}})
+	if st, err := c.Wait(t.Context(), "j"); err != nil || !st.GetCleaned() {
+		t.Errorf("after a restart: %v, %v", st, err)
+	}
+	for name, then := range map[string][][]any{"it stays away": {{ended, away}, {away}}, "it has forgotten the job": {{ended, away}}} {
+		c := dial(t, &fake{watch: then})
+		c.away = 0
+		if st, err := c.Wait(t.Context(), "j"); err != nil || st.GetState() != ended.State {
+			t.Errorf("%s: %v, %v", name, st, err)
+		}
+	}
+}
+
 func TestWatchEnds(t *testing.T) {
 	running := &pb.JobStatus{State: pb.JobState_JOB_STATE_RUNNING}
 	f := &fake{watch: [][]any{{running, running}}}

@@ -20,12 +20,15 @@ func Ended(s pb.JobState) bool {
 
 // Watch yields a job's status, now and on every change, until the final one, which
 // comes when nothing of the job is left on the workers. A coordinator that goes
-// away is waited for, up to a minute, since a restarted one goes on with the job.
-// An error ends the sequence.
+// away is waited for, up to a minute, since a restarted one goes on with the job: also
+// after the job's end, for it may have more to clear up. An error ends the sequence; one
+// that comes after the job's end only says that the clearing up was not seen, and is
+// left out.
 func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*pb.JobStatus, error] {
 	return func(yield func(*pb.JobStatus, error) bool) {
+		ended := false
 		for {
-			heard, final := false, false
+			heard, over := false, false
 			_, err := retry(ctx, c, func() (*pb.JobStatus, error) {
 				s, err := c.rpc.WatchJob(ctx, &pb.WatchJobRequest{Job: id})
 				for err == nil {
@@ -33,13 +36,14 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*pb.JobStatus, 
 					if st, err = s.Recv(); err != nil {
 						break
 					}
-					heard, final = true, Ended(st.State)
+					heard, ended = true, Ended(st.State)
 					if !yield(st, nil) {
 						return st, errStopped
 					}
 				}
-				if err == io.EOF && final || heard && status.Code(err) == codes.Unavailable {
-					return nil, nil // ended, or gone after it spoke: the patience begins anew
+				over = err == io.EOF && ended
+				if over || heard && status.Code(err) == codes.Unavailable {
+					return nil, nil // or gone after it spoke: the patience begins anew
 				}
 				if err == io.EOF {
 					return nil, status.Error(codes.Unavailable, "the coordinator closed the stream before the job's end")
@@ -47,7 +51,7 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*pb.JobStatus, 
 				return nil, err
 			})
 			switch {
-			case errors.Is(err, errStopped), err == nil && final:
+			case errors.Is(err, errStopped), over, err != nil && ended && ctx.Err() == nil:
 				return
 			case err != nil:
 				if ctx.Err() != nil {
