@@ -25,7 +25,7 @@ const (
 	readyWithin    = 30 * time.Second // a process that is not ready by then has failed
 	stopWithin     = 5 * time.Second  // between SIGTERM and SIGKILL
 	backoffLeast   = 100 * time.Millisecond
-	backoffMost    = 2 * time.Second // less than client.DialPatience
+	backoffMost    = 2 * time.Second  // less than client.DialPatience
 	backoffForgets = 10 * time.Second // a process that lived so long starts again at once
 )
 
