@@ -30,7 +30,7 @@ func (j *Job) publishedOne() {
 		}
 	}
 	j.record(Ended{State: Succeeded})
-	if len(j.strays) > 0 && !mutant.On("strays are not waited for") {
+	if (j.resumed || len(j.strays) > 0) && !mutant.On("strays are not waited for") {
 		j.stop() // they may still write
 		return
 	}

@@ -92,6 +92,7 @@ type Job struct {
 	control map[Key]*task // control tasks, by key; never ranged over
 	keys    []Key         // of control, in order of creation
 	strays  map[Attempt]Worker
+	resumed bool // there may be strays of an earlier life
 	started Instant
 	ended   Instant
 
@@ -253,7 +254,7 @@ func (j *Job) Step(now Instant, e Event) []Action {
 // Winners' outputs are taken to be held until OutputsLost or WorkerLost says otherwise.
 func (j *Job) Resume(now Instant, epoch uint64, slots int) []Action {
 	j.now, j.out, j.slots = now, nil, slots
-	j.next = j.limit
+	j.next, j.resumed = j.limit, true
 	if mutant.On("attempt numbers are used again") {
 		j.next = 0
 	}

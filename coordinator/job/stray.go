@@ -2,8 +2,8 @@ package job
 
 // A stray is an attempt that was taken back and may still run: its worker has not said
 // yet how it ended. Who runs on may still write, so outputs are cleaned only when there
-// are no strays, or the hosts that ran them are gone. Strays are not journalled: after a
-// restart hosts are always asked to end first.
+// are no strays, or the hosts that ran them are gone. Strays are not journalled: in a life
+// after the first the hosts are always asked to end first.
 
 // takeBack tells a worker to end an attempt that is not needed any more.
 func (j *Job) takeBack(a Attempt, w Worker, why string) {
