@@ -74,6 +74,9 @@ func sales(n int) []sale {
 
 // TestBadContainers: formats with headers, blocks and footers of their own.
 func TestBadContainers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	rows := sales(2000)
 	parquet := written(t, rows, func(p string) df.SinkSpec[sale] { return df.Parquet[sale](p) })
 	arrow := written(t, rows, func(p string) df.SinkSpec[sale] { return df.ArrowFile[sale](p).Compress(df.Zstd) })

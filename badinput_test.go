@@ -304,6 +304,9 @@ func TestCancelLeavesNothing(t *testing.T) {
 // TestHugeLine: a line of a gigabyte ends a job by name, within its budget, whether the
 // limit of a record or the memory is less.
 func TestHugeLine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	in := filepath.Join(t.TempDir(), "in")
 	if err := os.WriteFile(in, []byte("short\n"), 0o644); err != nil {
 		t.Fatal(err)

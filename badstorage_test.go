@@ -95,6 +95,9 @@ func nobody(t *testing.T) string {
 
 // TestBadS3Settings: what needs no server, or a server that refuses everything.
 func TestBadS3Settings(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
 	in := write(t, "one\n")
 	const secret = "a-secret-4711"
 	aws(t, "http://"+nobody(t), "tester", secret)

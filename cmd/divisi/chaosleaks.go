@@ -188,7 +188,11 @@ const (
 )
 
 // leakTries is how often a job is run again that was over before its fate came.
-const leakTries = 20
+const leakTries = 30
+
+// leakSpans are within what time of a job's begin its fate comes, one try after the
+// other: machines differ in how long such a job lives.
+var leakSpans = []time.Duration{300 * time.Millisecond, 150 * time.Millisecond, 75 * time.Millisecond, 35 * time.Millisecond, 15 * time.Millisecond}
 
 // leakJobs runs jobs, some at a time. A job that was over before it could be cancelled,
 // or before a host could be killed, is run once more and not counted.
@@ -206,8 +210,8 @@ func (c *chaosCluster) leakJobs(ctx context.Context, jobs int, in string, want [
 		r := rand.New(rand.NewPCG(c.o.seed, uint64(i)))
 		fate := [...]leakFate{inPeace, toCancel, inPeace, toKill, inPeace}[i%5]
 		g.Go(func() error {
-			for range leakTries {
-				met, err := c.leakJob(ctx, cl, fate, r, in, want)
+			for try := range leakTries {
+				met, err := c.leakJob(ctx, cl, fate, r, leakSpans[try%len(leakSpans)], in, want)
 				if err != nil {
 					return err
 				}
@@ -239,7 +243,7 @@ func (c *chaosCluster) leakJobs(ctx context.Context, jobs int, in string, want [
 
 // leakJob runs one job and sees that its end is as it has to be; met says whether its
 // fate came in time.
-func (c *chaosCluster) leakJob(ctx context.Context, cl *client.Client, fate leakFate, r *rand.Rand, in string, want []string) (met bool, err error) {
+func (c *chaosCluster) leakJob(ctx context.Context, cl *client.Client, fate leakFate, r *rand.Rand, span time.Duration, in string, want []string) (met bool, err error) {
 	c.mu.Lock()
 	c.outs++
 	out := filepath.Join(c.dir, "out", "small-"+strconv.Itoa(c.outs))
@@ -251,7 +255,7 @@ func (c *chaosCluster) leakJob(ctx context.Context, cl *client.Client, fate leak
 	}
 	if fate != inPeace {
 		select { // a random moment of its life
-		case <-time.After(time.Duration(r.Float64() * 0.3 * float64(time.Second))):
+		case <-time.After(time.Duration(r.Float64() * float64(span))):
 		case <-ctx.Done():
 			return false, ctx.Err()
 		}
