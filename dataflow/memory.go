@@ -99,12 +99,16 @@ func (m *Memory) Reserve(n int64) error {
 		Try: "give the task host more with --memory, or use more partitions"}
 }
 
-// Release gives n bytes back.
+// Release gives n bytes back: to the ancestors first, so that these never count more
+// than is reserved below them. Else one that borrows what is given back could take the
+// room that is another's own.
 func (m *Memory) Release(n int64) {
-	for r := m; r != nil; r = r.parent {
-		if !r.giveBack(n) {
-			panic("dataflow: memory " + r.name + " released more than it reserved")
-		}
+	enough := n <= m.Used()
+	if enough && m.parent != nil {
+		m.parent.Release(n)
+	}
+	if !enough || !m.giveBack(n) {
+		panic("dataflow: memory " + m.name + " released more than it reserved")
 	}
 }
 
