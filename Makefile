@@ -29,8 +29,8 @@ ifeq ($(CI),true)
 	$(MAKE) mutants
 endif
 
-race: ## all tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
+race: ## all tests under the race detector, the short ones of those (needs a C compiler; under 5 minutes)
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
 
 services: ## the suites on real servers, which it installs (the first time takes minutes)
 	DIVISI_SERVICES=all $(GO) test -timeout 40m ./internal/services ./storage/s3 ./storage/hdfs ./connectors/kafka

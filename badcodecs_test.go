@@ -10,6 +10,7 @@ import (
 	divisi "github.com/divisi-data/divisi"
 	"github.com/divisi-data/divisi/connectors/files/codec"
 	df "github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 func gzipped(b []byte) []byte {
@@ -58,7 +59,7 @@ func TestBadCompression(t *testing.T) {
 			{name: string(c.codec) + ": cut", job: copyLines, in: cut, is: df.ErrMalformed, says: []string{cut + ":"}},
 			{name: string(c.codec) + ": something else", job: copyLines, in: other, is: df.ErrMalformed, says: []string{other + ":"}},
 		}
-		if !testing.Short() || c.codec == codec.Gzip {
+		if !race.Short() || c.codec == codec.Gzip {
 			// 200 MiB without an end of a line: more than the limit of a record, and more
 			// than the budget.
 			bomb := put(t, "bomb-"+c.name, squeezed(t, c.codec, zeros, 200))
@@ -77,7 +78,7 @@ func TestBadCompression(t *testing.T) {
 
 // A bomb of many small records is data: it is read, in little memory.
 func TestManySmallRecordsAreNoBomb(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("SKIPPED with -short: half a gigabyte is read")
 	}
 	in := put(t, "lines.gz", squeezed(t, codec.Gzip, bytes.Repeat([]byte("0123456789abcde\n"), 1<<16), 512))

@@ -14,6 +14,7 @@ import (
 
 	divisi "github.com/divisi-data/divisi"
 	df "github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // wrong has a column of sale in another type, and lacks one.
@@ -74,7 +75,7 @@ func sales(n int) []sale {
 
 // TestBadContainers: formats with headers, blocks and footers of their own.
 func TestBadContainers(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("it takes seconds")
 	}
 	rows := sales(2000)

@@ -17,6 +17,7 @@ import (
 
 	divisi "github.com/divisi-data/divisi"
 	df "github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // sale is a row of the tests' CSV files.
@@ -304,7 +305,7 @@ func TestCancelLeavesNothing(t *testing.T) {
 // TestHugeLine: a line of a gigabyte ends a job by name, within its budget, whether the
 // limit of a record or the memory is less.
 func TestHugeLine(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("it takes seconds")
 	}
 	in := filepath.Join(t.TempDir(), "in")

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/divisi-data/divisi/connectors/kafka"
+	"github.com/divisi-data/divisi/internal/race"
 	"github.com/divisi-data/divisi/storage"
 )
 
@@ -41,7 +42,7 @@ func TestBadTopics(t *testing.T) {
 		badRow{name: c.name, job: copyLines, in: c.uri, is: storage.ErrInvalid, says: []string{c.says, "words"}}.runNamed(t)
 		badRow{name: c.name + ", to write", job: copyLines, in: in, out: c.uri, is: storage.ErrInvalid, says: []string{c.says, "words"}}.runNamed(t)
 	}
-	if testing.Short() {
+	if race.Short() {
 		return // what follows waits
 	}
 	away := "kafka://" + nobody(t) + "/words?config=" + properties(t, "default.api.timeout.ms=1000", "request.timeout.ms=500")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/divisi-data/divisi/connectors/files"
 	df "github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/race"
 	"github.com/divisi-data/divisi/storage"
 )
 
@@ -95,7 +96,7 @@ func nobody(t *testing.T) string {
 
 // TestBadS3Settings: what needs no server, or a server that refuses everything.
 func TestBadS3Settings(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("it takes seconds")
 	}
 	in := write(t, "one\n")
@@ -190,7 +191,7 @@ func TestBadHDFSSettings(t *testing.T) {
 // TestNobodyAnswers: servers that are not there are given up in bounded time, and at
 // once when the job has not begun.
 func TestNobodyAnswers(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("SKIPPED with -short: servers that are not there are waited for")
 	}
 	aws(t, "http://"+nobody(t), "tester", "a-secret-4711")

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	divisi "github.com/divisi-data/divisi"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // TestCancelAtAnyMoment cancels a job at random moments of its life: what there is of
@@ -23,7 +24,7 @@ import (
 // whole. DIVISI_CHAOS_RUNS is how often, DIVISI_CHAOS_SEED repeats the moments.
 func TestCancelAtAnyMoment(t *testing.T) {
 	few := 8
-	if testing.Short() {
+	if race.Short() {
 		few = 3
 	}
 	times := fromEnv(t, "DIVISI_CHAOS_RUNS", few)

@@ -14,6 +14,7 @@ import (
 	divisi "github.com/divisi-data/divisi"
 	df "github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/expr"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 type visit struct {
@@ -81,7 +82,7 @@ func folderLines(t *testing.T, out string) (lines map[string][]string, count map
 // Rows written to folders are in the folders of their values, of a job of rows and of
 // one of columns, at any number of partitions, and are read back as they were.
 func TestPartitionBy(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("it takes seconds")
 	}
 	cases := map[string][]visit{"empty": nil, "one": visits(1, false), "many": visits(3000, false), "skewed": visits(3000, true)}

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/divisi-data/divisi/benchmarks/harness"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -17,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestRun runs all of it, small: more splits than a message holds, workers that get
 // several tasks at a time, and none.
 func TestRun(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("builds a program")
 	}
 	t.Chdir("../..")
@@ -39,7 +40,7 @@ func TestRun(t *testing.T) {
 
 // TestCheckSees: what the journal does not tell of is not taken for done.
 func TestCheckSees(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("builds a program")
 	}
 	t.Chdir("../..")

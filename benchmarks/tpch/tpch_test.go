@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	divisi "github.com/divisi-data/divisi"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // Every query gives the checked answers, whatever the number of partitions.
@@ -22,7 +23,7 @@ func TestAnswers(t *testing.T) {
 	}
 	for q := 1; q <= len(queries); q++ {
 		want := readCSV(t, fmt.Sprintf("testdata/answers/q%02d.csv", q))
-		for _, n := range []int{1, 2, 7} {
+		for _, n := range []int{7, 2, 1}[:race.Tries(3, 3, 1)] {
 			t.Run(fmt.Sprintf("q%d/partitions=%d", q, n), func(t *testing.T) {
 				dir := t.TempDir()
 				out := filepath.Join(dir, "out")

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // chaosRuns is how many runs each of the tests below makes: few, or as many as
@@ -14,7 +16,7 @@ func chaosRuns(t *testing.T, few int) string {
 	t.Helper()
 	text := os.Getenv("DIVISI_CHAOS_RUNS")
 	if text == "" {
-		if testing.Short() {
+		if race.Short() {
 			few = 1
 		}
 		return strconv.Itoa(few)
@@ -56,7 +58,7 @@ func TestChaos(t *testing.T) { runsChaos(t, "--runs", chaosRuns(t, 4)) }
 func TestChaosManyStages(t *testing.T) {
 	stages, every, keys, size := "60", "1500ms", "400000", "8MiB"
 	if os.Getenv("DIVISI_CHAOS_RUNS") == "" {
-		if testing.Short() {
+		if race.Short() {
 			t.Skip("faults that come again and again need a job of some seconds")
 		}
 	} else {

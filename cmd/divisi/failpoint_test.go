@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/divisi-data/divisi/coordinator"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // failpointEnv, STEP:N, makes this test's program a coordinator that kills itself when
@@ -66,7 +67,7 @@ func TestCoordinatorKilledAtEveryStep(t *testing.T) {
 		{"before-rename:1", "before-rename:1"}, {"after-rename:1", "after-rename:1"},
 		{"before-delete:1", "before-delete:1"}, {"after-delete:1", "after-delete:1"},
 	}
-	if testing.Short() {
+	if race.Short() {
 		cases = [][]string{{"before-sync:6", "before-sync:1"}, {"after-rename:1", "after-rename:1"}}
 	}
 	var slowest time.Duration

@@ -11,12 +11,13 @@ import (
 
 	"github.com/divisi-data/divisi/internal/chaos"
 	"github.com/divisi-data/divisi/internal/client"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // TestSplitOfASlowTask: the files of one split take much longer than all others. Its task
 // gives a part of them away, other tasks read it, and each word is counted once.
 func TestSplitOfASlowTask(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("a task is slow after seconds")
 	}
 	dir := t.TempDir()

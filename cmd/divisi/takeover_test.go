@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/divisi-data/divisi/coordinator/journal"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // TestTakeOver stops a coordinator in the middle of a job and lets another take its
 // place, by order or after its lease. The first one, when it goes on, writes nothing and
 // ends; the job ends well and no finished task of it runs again.
 func TestTakeOver(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("waits for leases")
 	}
 	for _, how := range []string{"--take-over", "--standby"} {

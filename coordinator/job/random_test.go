@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // TestRandomLives leads jobs through random weather: attempts that end well, badly, late
@@ -20,7 +21,8 @@ func TestRandomLives(t *testing.T) {
 		"exchange forward 0\nexchange hash 2\nstage split:0 > ex:0\nstage forward:0 > ex:1\nstage forward:0 > sink:0\nstage partition:1 > sink:1",
 	}
 	ends, copies, cuts := map[State]int{}, int64(0), 0
-	for seed := range uint64(150) {
+	seeds := race.Tries(150, 150, 30)
+	for seed := range uint64(seeds) {
 		l := &life{history: history{t: t, epoch: 1}, rng: rand.New(rand.NewPCG(seed, 7)), lost: map[Worker]bool{}, cuts: map[Attempt]*Cut{}}
 		l.spec = Spec{ID: "j", Plan: parsePlan(t, plans[seed%3]), Epoch: 1}
 		l.job = New(l.spec)
@@ -45,7 +47,7 @@ func TestRandomLives(t *testing.T) {
 			l.checkSums(seed)
 		}
 	}
-	if ends[Succeeded] < 50 || ends[Canceled] < 3 || copies < 30 || cuts < 10 {
+	if ends[Succeeded] < seeds/3 || ends[Canceled] < seeds/50 || copies < int64(seeds/5) || cuts < seeds/15 {
 		t.Errorf("the lives ended %v, with %d copies and %d cuts", ends, copies, cuts)
 	}
 	t.Log(ends)

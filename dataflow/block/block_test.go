@@ -18,6 +18,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/block/blocktest"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 var codecs = []Codec{None, LZ4, Zstd}
@@ -434,7 +435,7 @@ func TestFlipEveryByte(t *testing.T) {
 	data, err := os.ReadFile(golden)
 	must(t, err)
 	schema := blocktest.AllTypes()
-	for i := range data {
+	for i := 0; i < len(data); i += race.Stride(7) {
 		for _, bit := range []byte{1 << (i % 8), 0xff} {
 			data[i] ^= bit
 			r, err := NewReader(bytes.NewReader(data), golden, 0, schema, memory.DefaultAllocator)
@@ -462,7 +463,7 @@ func TestCutAnywhere(t *testing.T) {
 		off += h.Size()
 		ends[off] = true
 	}
-	for n := 1; n < len(data); n++ {
+	for n := 1; n < len(data); n += race.Stride(7) {
 		r, err := NewReader(bytes.NewReader(data[:n]), golden, 0, schema, memory.DefaultAllocator)
 		must(t, err)
 		for err == nil {
@@ -529,7 +530,7 @@ func TestHostileBodies(t *testing.T) {
 	frame, err := enc.Encode(nil, blocktest.Random(rand.New(rand.NewPCG(8, 9)), memory.DefaultAllocator, schema, 5, 0.2))
 	must(t, err)
 	body := frame[HeaderSize:]
-	for i := range body {
+	for i := 0; i < len(body); i += race.Stride(7) {
 		for _, v := range []byte{body[i] ^ 1<<(i%8), 0, 0xff, 0x7f} {
 			old := body[i]
 			body[i] = v

@@ -16,6 +16,7 @@ import (
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/expr"
 	"github.com/divisi-data/divisi/dataflow/ops/opstest"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 var (
@@ -157,7 +158,7 @@ func grouped(b dataflow.Batch, keep func(i int) bool, keys ...int) []string {
 func TestAggregateFinal(t *testing.T) {
 	for _, c := range []struct{ rows, groups int }{{0, 1}, {1, 1}, {50, 3}, {1500, 450}} {
 		b := sales(c.rows, c.groups)
-		for _, keys := range [][]string{{"k"}, {"g"}, {"d"}, {"k", "g", "d"}, {"m", "k"}, {"d", "f"}, {}} {
+		for _, keys := range [][]string{{"k"}, {"g"}, {"d"}, {"k", "g", "d"}, {"m", "k"}, {"d", "f"}, {}}[race.Tries(0, 0, 3):] {
 			t.Run(fmt.Sprintf("%d rows by %v", c.rows, keys), func(t *testing.T) {
 				var cols []int
 				for _, k := range keys {
@@ -195,7 +196,7 @@ func TestAggregatePartial(t *testing.T) {
 	for _, c := range []struct {
 		rows, groups int
 		limit        int64
-	}{{0, 1, 0}, {3000, 20, 0}, {3000, 2500, 20 << 10}, {120_000, 100_000, 0}} {
+	}{{0, 1, 0}, {3000, 20, 0}, {3000, 2500, 20 << 10}, {120_000, 100_000, 0}}[:race.Tries(4, 4, 3)] {
 		b := sales(c.rows, c.groups)
 		for _, keys := range [][]string{{"d"}, {"k", "g"}, nil} {
 			if c.rows > 100_000 && keys != nil && keys[0] != "d" {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/block/blocktest"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // Next and Close let tests use a list of batches as a stream, which owns them.
@@ -59,7 +60,7 @@ func producers(t *testing.T, env *dataflow.Env, schema *arrow.Schema, n, partiti
 
 func TestOpen(t *testing.T) {
 	schema := blocktest.AllTypes()
-	for _, n := range []int{0, 1, 7} {
+	for _, n := range []int{7, 1, 0}[:race.Tries(3, 3, 1)] {
 		from, want := producers(t, world(t, 0), schema, n, 3)
 		for _, opt := range []ReadOptions{{}, {Budget: 1}, {Budget: 9000, Parallel: 2}, {Parallel: 50}} {
 			for _, limit := range []int64{0, 1, 9000} {
@@ -119,7 +120,7 @@ func TestSecondTry(t *testing.T) {
 	data, err := os.ReadFile(DataPath(from[1].Path))
 	must(t, err)
 	n := len(data) + rangeHeader
-	for at := 0; at <= n+40; at += 1 + n/12 {
+	for at := 0; at <= n+40; at += 1 + n/race.Tries(12, 12, 3) {
 		for name, harm := range map[string]func([]byte) ([]byte, error){
 			"reset":   func(b []byte) ([]byte, error) { return b[:at], reset },
 			"cut":     func(b []byte) ([]byte, error) { return b[:min(at, n-1)], nil },

@@ -19,6 +19,7 @@ import (
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/block"
 	"github.com/divisi-data/divisi/dataflow/block/blocktest"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -124,8 +125,8 @@ func write(t *testing.T, env *dataflow.Env, schema *arrow.Schema, p Partitioner,
 
 func TestWriteRead(t *testing.T) {
 	schema := blocktest.AllTypes()
-	for _, n := range []int{1, 3, 20} {
-		for _, limit := range []int64{0, 1, 200 << 10} {
+	for _, n := range []int{3, 20, 1}[:race.Tries(3, 3, 1)] {
+		for _, limit := range []int64{0, 1, 200 << 10}[:race.Tries(3, 3, 2)] {
 			for _, opt := range []Options{{}, {Codec: block.LZ4, FrameBytes: 2000}, {Codec: block.Zstd, BufferBytes: 50 << 10}} {
 				t.Run(fmt.Sprintf("partitions=%d/limit=%d/%s", n, limit, opt.Codec), func(t *testing.T) {
 					env := world(t, 0)
@@ -220,7 +221,7 @@ func TestLargeBatches(t *testing.T) {
 		{Name: "d", Type: &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Uint8, ValueType: arrow.PrimitiveTypes.Int64}}}), nil)
 	for _, limit := range []int64{0, 1 << 20} {
 		env := world(t, limit)
-		all := random(5, env, schema, smallBatch-1, smallBatch, 5000, 1, 20000)
+		all := random(5, env, schema, smallBatch-1, smallBatch, 5000, 1, race.Tries(20_000, 20_000, 2000))
 		defer release(all)
 		for _, kind := range []dataflow.ExchangeKind{dataflow.Hash, dataflow.Spread} {
 			x := dataflow.Exchange{Kind: kind, Columns: []int{2}, Partitions: 7}

@@ -29,8 +29,9 @@ var policy = []struct{ pkg, may string }{
 	{"internal/mutant", ""},
 	{"internal/bare", ""},
 	{"internal/archtest", ""},
-	{"internal/services", ""},   // real servers for tests
-	{"internal/faultproxy", ""}, // a bad network for tests
+	{"internal/race", ""},
+	{"internal/services", "internal/race"}, // real servers for tests
+	{"internal/faultproxy", ""},            // a bad network for tests
 	{"internal/chaos", "internal/faultproxy"},
 
 	// Floor 1: batches, and bytes.
@@ -41,7 +42,7 @@ var policy = []struct{ pkg, may string }{
 	{"dataflow/block", "dataflow internal/bare"},
 	{"dataflow/order", "dataflow"},
 	{"dataflow/ops", "dataflow dataflow/expr dataflow/order dataflow/block"},
-	{"dataflow/ops/opstest", "dataflow dataflow/expr dataflow/order"},
+	{"dataflow/ops/opstest", "dataflow dataflow/expr dataflow/order internal/race"},
 	{"dataflow/block/blocktest", "dataflow"},
 	{"dataflow/plan", "dataflow dataflow/expr"},
 	{"dataflow/streaming", "dataflow"},
@@ -54,6 +55,7 @@ var policy = []struct{ pkg, may string }{
 	{"storage/storagetest", "storage storage/faulty"},
 	{"connectors/files", "internal/bare connectors/files/codec dataflow dataflow/expr storage"},
 	{"connectors/files/codec", ""}, // streams of bytes, no files
+	{"connectors/files/filestest", "connectors/files dataflow dataflow/expr storage internal/race"},
 	{"connectors/files/...", "connectors/files connectors/files/codec dataflow dataflow/expr storage"},
 	{"connectors/kafka", "dataflow dataflow/expr connectors/files connectors/files/jsonl"}, // the words of schemas, values as text, JSON
 	{"connectors/connectortest", "dataflow"},

@@ -6,12 +6,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // TestNormalBuildsHaveNoSwitch: a program has nothing of the switch unless it was built
 // with the tag.
 func TestNormalBuildsHaveNoSwitch(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("builds two programs")
 	}
 	for _, tags := range []string{"", "divisibench"} {

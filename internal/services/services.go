@@ -20,6 +20,8 @@ package services
 import (
 	"os"
 	"testing"
+
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // all reports whether even the slow installations are wanted.
@@ -52,7 +54,7 @@ func Deaths(t testing.TB) {
 // notShort skips in short mode.
 func notShort(t testing.TB) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("SKIPPED with -short: this test needs a real server (make test, make services)")
+	if race.Short() {
+		t.Skip("SKIPPED with -short and under the race detector: this test needs a real server (make test, make services)")
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // A Case is one table that a format writes and reads back.
@@ -118,15 +119,15 @@ func (f *fixture) cuts(t *testing.T) {
 	}
 	step := int64(1) // every cut of a small file, some of a larger one
 	if n > 1000 {
-		step = n / 30
-	} else if testing.Short() {
-		step = max(1, n/60)
+		step = n / int64(race.Tries(30, 30, 6))
+	} else if race.Short() {
+		step = max(1, n/int64(race.Tries(0, 60, 10)))
 	}
 	for at := int64(0); at <= n; at += step {
 		try(1, at)
 		try(1<<20, at)
 	}
-	for range 25 {
+	for range race.Tries(25, 25, 4) {
 		var at []int64
 		for range rnd.IntN(8) + 1 {
 			at = append(at, rnd.Int64N(n+1))
@@ -145,11 +146,7 @@ func (f *fixture) shrinks(t *testing.T) {
 	}
 	schema := SchemaOf(t, r, f.data)
 	rnd := rand.New(rand.NewPCG(3, 4))
-	times := 40
-	if testing.Short() {
-		times = 12
-	}
-	for n := range times {
+	for n := range race.Tries(40, 12, 3) {
 		env, done := Env(t)
 		env.BatchRows, env.BatchBytes = []int{1, 2, 1000}[n%3], []int{1, 33, 200}[rnd.IntN(3)]
 		var got []string
@@ -336,11 +333,11 @@ func (f *fixture) damage(t *testing.T) {
 			t.Errorf("%s: %v (%T, kind %s), want a *dataflow.Error that names file and kind", what, err, err, dataflow.KindOf(err))
 		}
 	}
-	step := max(1, len(f.data)/40)
+	step := max(1, len(f.data)/race.Tries(40, 40, 8))
 	for n := 0; n < len(f.data); n += step {
 		try(fmt.Sprintf("truncated to %d of %d bytes", n, len(f.data)), f.data[:n])
 	}
-	for range 100 {
+	for range race.Tries(100, 100, 15) {
 		bad := slices.Clone(f.data)
 		at, bit := rnd.IntN(len(bad)), rnd.IntN(8)
 		bad[at] ^= 1 << bit

@@ -19,6 +19,7 @@ import (
 	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/expr"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 var flatTypes = []arrow.DataType{
@@ -173,7 +174,7 @@ func spell(t *testing.T, b dataflow.Batch, where expr.Expr) []string {
 // What is read is what was written, and of a condition's rows just the same, whatever
 // the pages, the encoding, the nulls and the size of batches.
 func TestFlatColumns(t *testing.T) {
-	rng := rand.New(rand.NewPCG(21, 4))
+	rng, turn := rand.New(rand.NewPCG(21, 4)), 0
 	n := expr.Col("n")
 	for name, props := range map[string][]parquet.WriterProperty{
 		"dictionary": {parquet.WithDictionaryDefault(true), parquet.WithDataPageSize(1000)},
@@ -183,6 +184,9 @@ func TestFlatColumns(t *testing.T) {
 	} {
 		for _, nulls := range []string{"", "some", "stretches", "all"} {
 			for _, different := range []int{1, 5000} {
+				if turn++; turn%race.Stride(5) != 0 {
+					continue
+				}
 				b := flatRows(rng, 2000, different, nulls)
 				file := writeFlat(t, b, props...)
 				for i, where := range []expr.Expr{{}, n.Mod(97).Eq(5), n.Ge(800).And(n.Lt(1000)), n.Mod(10).Lt(9), n.Lt(0), expr.Col("c4").Gt(2).And(n.Mod(3).Eq(0))} {
@@ -209,7 +213,7 @@ func TestFlatColumns(t *testing.T) {
 // Whatever bytes a page has, its runs end in an error or in as many values as it says.
 func TestRunsOfAnything(t *testing.T) {
 	rng := rand.New(rand.NewPCG(22, 4))
-	for range 20000 {
+	for range race.Tries(20000, 20000, 2000) {
 		data := make([]byte, rng.IntN(40))
 		for i := range data {
 			data[i] = byte(rng.Uint32() >> rng.IntN(25))
