@@ -30,6 +30,9 @@ func chaosRuns(t *testing.T, few int) string {
 // runsChaos runs "divisi chaos", which fails if an output is wrong or something is left.
 func runsChaos(t *testing.T, args ...string) {
 	t.Helper()
+	if race.Enabled {
+		t.Skip("the processes of these tests are built without the race detector")
+	}
 	if _, err := os.Stat("/proc/self/cwd"); err != nil {
 		t.Skip("processes are found by /proc, which is not here")
 	}

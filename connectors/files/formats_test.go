@@ -17,6 +17,7 @@ import (
 	_ "github.com/divisi-data/divisi/connectors/files/jsonl"
 	_ "github.com/divisi-data/divisi/connectors/files/parquet"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/race"
 	"github.com/divisi-data/divisi/storage/mem"
 )
 
@@ -36,7 +37,7 @@ func TestConnectorFormats(t *testing.T) {
 		{"parquet", "parquet", "", some(nested), false},
 		{"parquet flat", "parquet", "", some(flat), false},
 		{"arrow", "arrow", "", some(nested), false},
-	} {
+	}[race.Tries(0, 0, 4):] {
 		t.Run(c.name, func(t *testing.T) {
 			var schema json.RawMessage
 			if c.given {
