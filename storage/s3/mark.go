@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -88,7 +89,7 @@ func (f *FS) writeMark(ctx context.Context, op, key string, m mark, replaces str
 				return nil
 			}
 		}
-		return &fault{is: storage.ErrGone, code: code(err), text: "the attempt was removed or swept while it was written"}
+		return &fault{is: storage.ErrGone, code: code(err), text: sweptWhile}
 	})
 	return etag, err
 }
@@ -132,11 +133,18 @@ func (f *FS) readMark(ctx context.Context, key string) (m mark, o minio.ObjectIn
 	return m, o, err
 }
 
-// begun tells when a mark was written, by the server's clock to the second.
-func (f *FS) begun(ctx context.Context, key string) (time.Time, error) {
+// begun tells when a mark was written, by the server's clock to the second. What fails
+// with ErrGone has found none.
+func (f *FS) begun(ctx context.Context, op, key string) (time.Time, error) {
 	_, o, err := f.readMark(ctx, key)
+	if errors.Is(err, storage.ErrNotExist) {
+		err = f.failed(op, key, &fault{is: storage.ErrGone, code: code(err), text: sweptWhile})
+	}
 	return o.LastModified, err
 }
+
+// sweptWhile is why a writer's mark is not what it wrote.
+const sweptWhile = "the attempt was removed or swept while it was written"
 
 // remove deletes one key, whether it is there or not.
 func (f *FS) remove(ctx context.Context, op, key string) error {
@@ -148,19 +156,6 @@ func (f *FS) remove(ctx context.Context, op, key string) error {
 		return err
 	})
 }
-
-// abort ends an upload, whether there is one or not.
-func (f *FS) abort(ctx context.Context, op, key, uploadID string) error {
-	return f.try(ctx, op, key, func(c call) error {
-		err := f.core.AbortMultipartUpload(c.ctx, f.bucket, key, uploadID)
-		if code(err) == noSuchUpload {
-			return nil
-		}
-		return err
-	})
-}
-
-const noSuchUpload = "NoSuchUpload"
 
 // body reads data and says that bytes move.
 func (c call) body(data []byte) io.Reader {

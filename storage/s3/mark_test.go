@@ -81,8 +81,8 @@ func TestDeadWriters(t *testing.T) {
 			{"and its sweeper too, having taken over", func(t *testing.T, name string) {
 				o := attemptOf(t, fs, "dead", name)
 				begin(t, fs, name)
-				if unnoted, err := fs.sweepMark(t.Context(), o.mark()); err != nil || !unnoted {
-					t.Fatal(unnoted, err)
+				if s, err := fs.sweepMark(t.Context(), o.mark()); err != nil || !s.unnoted {
+					t.Fatal(s, err)
 				}
 			}},
 		}
@@ -128,7 +128,7 @@ func laterSecond(t *testing.T, fs *FS) {
 		if _, err := fs.writeMark(t.Context(), "test", "clock", mark{state: intent, id: newID()}, ""); err != nil {
 			t.Fatal(err)
 		}
-		now, err := fs.begun(t.Context(), "clock")
+		now, err := fs.begun(t.Context(), "test", "clock")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,7 +34,7 @@ func (a action) String() string {
 
 // request is what the proxy was asked.
 type request struct {
-	kind string // get, put, head, delete, list, uploads, begin, part, complete, abort
+	kind string // get, put, head, delete, list, uploads, begin, part, parts, complete, abort
 	path string
 	part string
 	n    int // of the same request, from 1
@@ -54,6 +54,8 @@ func kindOf(r *http.Request) string {
 		return "part"
 	case q.Has("uploadId") && r.Method == http.MethodPost:
 		return "complete"
+	case q.Has("uploadId") && r.Method == http.MethodGet:
+		return "parts"
 	case q.Has("uploadId"):
 		return "abort"
 	}

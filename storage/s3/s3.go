@@ -80,15 +80,17 @@ type settings struct {
 	idle     time.Duration // without a byte moved, an attempt of a request has failed
 	pause    time.Duration // before the second attempt; doubles from there
 	pauseMax time.Duration
-	budget   time.Duration // for all attempts of one request
-	first    time.Duration // the same, as long as no request has ever succeeded
-	hedge    time.Duration // a read is asked for twice after this, or later
+	budget   time.Duration    // for all attempts of one request
+	first    time.Duration    // the same, as long as no request has ever succeeded
+	hedge    time.Duration    // a read is asked for twice after this, or later
+	late     [2]time.Duration // pauses in which a part of an upload that was aborted may arrive
 }
 
 var standard = settings{
 	part: 8 << 20, uploads: 64 << 20, block: 2 << 20, page: 1000,
 	idle: time.Minute, pause: 100 * time.Millisecond, pauseMax: 10 * time.Second,
 	budget: 5 * time.Minute, first: 20 * time.Second, hedge: 300 * time.Millisecond,
+	late: [2]time.Duration{100 * time.Millisecond, 500 * time.Millisecond},
 }
 
 var (

@@ -28,6 +28,7 @@ const (
 func quick() settings {
 	s := standard
 	s.pause, s.pauseMax = time.Millisecond, 20*time.Millisecond
+	s.late = [2]time.Duration{time.Millisecond, 5 * time.Millisecond}
 	return s
 }
 

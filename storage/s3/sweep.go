@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/divisi-data/divisi/storage"
@@ -18,87 +19,126 @@ func (f *FS) Sweep(ctx context.Context, prefix, owner string) error {
 	return f.sweepFolder(ctx, clean(prefix), storage.OwnerFolder(owner))
 }
 
+// sweepPasses bounds how often a folder of marks is looked through. What is written
+// while its owner's writers end may appear after the first look.
+const sweepPasses = 3
+
 // sweepFolder ends the uploads that the marks of one folder tell of.
 func (f *FS) sweepFolder(ctx context.Context, prefix, folder string) error {
-	var unnoted []string // marks of uploads that have to be looked for
-	err := f.each(ctx, f.marks+folder+"/"+folderPrefix(prefix), func(ctx context.Context, key string) (bool, error) {
-		return f.sweepMark(ctx, key)
-	}, &unnoted)
-	if err != nil {
-		return err
-	}
-	// Only now is all that the owner's marks note known to be gone.
-	for _, key := range unnoted {
-		if err := f.sweepUnnoted(ctx, key); err != nil {
+	for range sweepPasses {
+		found, err := f.sweepOnce(ctx, prefix, folder)
+		if !found || err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// each calls do for all keys with a prefix, several at once, and collects those for
-// which it says so.
-func (f *FS) each(ctx context.Context, prefix string, do func(ctx context.Context, key string) (bool, error), collect *[]string) error {
-	for keys, err := range f.all(ctx, prefix) {
-		if err != nil {
-			return err
+// sweepOnce ends the uploads that the marks there are tell of, and reports whether there
+// were any. The marks stay until what is on its way to the server has arrived, so that
+// who sweeps after a sweeper that died finds all of it.
+func (f *FS) sweepOnce(ctx context.Context, prefix, folder string) (found bool, err error) {
+	all := f.marks + folder + "/" + folderPrefix(prefix)
+	var mu sync.Mutex
+	var marks []sweeping
+	err = f.each(ctx, all, func(ctx context.Context, key string) error {
+		s, err := f.sweepMark(ctx, key)
+		if s.key != "" {
+			mu.Lock()
+			marks = append(marks, s)
+			mu.Unlock()
 		}
-		picked := make([]bool, len(keys))
-		g, ctx := errgroup.WithContext(ctx)
-		g.SetLimit(sweepers)
-		for i, o := range keys {
-			g.Go(func() (err error) {
-				picked[i], err = do(ctx, o.Key)
-				return err
-			})
-		}
-		if err := g.Wait(); err != nil {
-			return err
-		}
-		for i, o := range keys {
-			if picked[i] {
-				*collect = append(*collect, o.Key)
+		return err
+	})
+	if err != nil || len(marks) == 0 {
+		return false, err
+	}
+	// Only now is all that the owner's marks note known to be gone.
+	for _, s := range marks {
+		if s.unnoted {
+			if err := f.sweepUnnoted(ctx, s.key); err != nil {
+				return true, err
 			}
 		}
 	}
+	err = f.afterwards(ctx, "sweep", prefix, func() error {
+		return atOnce(ctx, marks, func(ctx context.Context, s sweeping) error {
+			if s.upload != "" {
+				err := f.abortAgain(ctx, "sweep", s.name, s.upload)
+				if err != nil || !s.unnoted {
+					return err
+				}
+			}
+			return f.sweepUnnoted(ctx, s.key)
+		})
+	})
+	if err != nil {
+		return true, err
+	}
+	return true, atOnce(ctx, marks, func(ctx context.Context, s sweeping) error { return f.remove(ctx, "sweep", s.key) })
+}
+
+// sweeping is a mark that is being swept.
+type sweeping struct {
+	key     string
+	name    string
+	upload  string // the one it notes
+	unnoted bool   // an upload that it does not note has to be looked for
+}
+
+// each calls do for all keys with a prefix, several at once.
+func (f *FS) each(ctx context.Context, prefix string, do func(ctx context.Context, key string) error) error {
+	for keys, err := range f.all(ctx, prefix) {
+		if err == nil {
+			err = atOnce(ctx, keys, func(ctx context.Context, o minio.ObjectInfo) error { return do(ctx, o.Key) })
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// sweepMark ends the upload that a mark notes, or takes the mark over and reports
-// that an upload has to be looked for.
-func (f *FS) sweepMark(ctx context.Context, key string) (unnoted bool, err error) {
+// atOnce calls do for all, several at once.
+func atOnce[T any](ctx context.Context, all []T, do func(ctx context.Context, one T) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(sweepers)
+	for _, one := range all {
+		g.Go(func() error { return do(ctx, one) })
+	}
+	return g.Wait()
+}
+
+// sweepMark ends the upload that a mark notes, or takes the mark over so that its writer
+// cannot note one. What it returns has no key where there is nothing to sweep.
+func (f *FS) sweepMark(ctx context.Context, key string) (sweeping, error) {
 	_, name, id, ok := f.parseMark(key)
 	if !ok {
-		return false, nil // a stand-in for a folder, or nobody's
+		return sweeping{}, nil // a stand-in for a folder, or nobody's
 	}
 	for {
 		m, o, err := f.readMark(ctx, key)
 		switch {
 		case errors.Is(err, storage.ErrNotExist):
-			return false, nil // its writer has ended
+			return sweeping{}, nil // its writer has ended
 		case err != nil:
-			return false, err
+			return sweeping{}, err
 		case m.state == swept:
-			return true, nil
+			return sweeping{key: key, name: name, unnoted: true}, nil
 		case m.state == upload:
-			if err := f.abort(ctx, "sweep", name, m.upload); err != nil {
-				return false, err
-			}
-			if m.since != 0 {
-				return true, nil
-			}
-			return false, f.remove(ctx, "sweep", key)
+			s := sweeping{key: key, name: name, upload: m.upload, unnoted: m.since != 0}
+			return s, f.abort(ctx, "sweep", name, m.upload)
 		}
 		_, err = f.writeMark(ctx, "sweep", key, mark{state: swept, id: id, since: o.LastModified.Unix()}, o.ETag)
 		if !errors.Is(err, storage.ErrGone) {
-			return true, err
+			return sweeping{key: key, name: name, unnoted: true}, err
 		}
 		// Its writer has noted the upload meanwhile, or has ended.
 	}
 }
 
 // sweepUnnoted ends uploads that can only be those of a mark that does not note
-// them, and removes the mark.
+// them. The mark stays.
 func (f *FS) sweepUnnoted(ctx context.Context, key string) error {
 	_, name, _, _ := f.parseMark(key)
 	m, _, err := f.readMark(ctx, key)
@@ -125,7 +165,7 @@ func (f *FS) sweepUnnoted(ctx context.Context, key string) error {
 			}
 		}
 	}
-	return f.remove(ctx, "sweep", key)
+	return nil
 }
 
 // uploads lists the ids of a key's uploads that were begun since a time.
@@ -240,12 +280,12 @@ func (f *FS) Remove(ctx context.Context, name string) error {
 	if !errors.Is(err, storage.ErrNotExist) {
 		return err
 	}
-	err = f.each(ctx, name+"/", func(ctx context.Context, key string) (bool, error) {
+	err = f.each(ctx, name+"/", func(ctx context.Context, key string) error {
 		if reserved(key) {
-			return false, nil // marks end with their uploads
+			return nil // marks end with their uploads
 		}
-		return false, f.remove(ctx, op, key)
-	}, nil)
+		return f.remove(ctx, op, key)
+	})
 	if err != nil {
 		return err
 	}

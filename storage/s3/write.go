@@ -47,6 +47,7 @@ type object struct {
 	mu    sync.Mutex
 	parts []minio.CompletePart // those that have arrived, in no order
 	err   error                // of the first part that has not
+	stray bool                 // a request for a part may have been carried out, or be so yet, and not been answered
 }
 
 // Create begins an attempt, with its mark.
@@ -146,9 +147,10 @@ func (o *object) send(ctx context.Context) error {
 	o.buf = make([]byte, 0, min(cap(data), o.fs.partSize(o.sent)))
 	o.work.Go(func() {
 		defer o.fs.inFly.Release(weight)
-		part, err := o.fs.sendPart(o.ctx, o.name, o.upload, number, data)
+		part, stray, err := o.fs.sendPart(o.ctx, o.name, o.upload, number, data)
 		o.mu.Lock()
 		defer o.mu.Unlock()
+		o.stray = o.stray || stray
 		if err == nil {
 			o.parts = append(o.parts, part)
 		} else if o.err == nil {
@@ -165,19 +167,21 @@ func (o *object) failure() error {
 	return o.err
 }
 
-// sendPart uploads one part.
-func (f *FS) sendPart(ctx context.Context, name, uploadID string, number int, data []byte) (part minio.CompletePart, err error) {
+// sendPart uploads one part. stray: a request for it may have been carried out, or be so
+// yet, and was not answered.
+func (f *FS) sendPart(ctx context.Context, name, uploadID string, number int, data []byte) (part minio.CompletePart, stray bool, err error) {
 	md5, sha256 := f.sums(data)
 	err = f.try(ctx, "write", name, func(c call) error {
 		p, err := f.core.PutObjectPart(c.ctx, f.bucket, name, uploadID, number, c.body(data), int64(len(data)),
 			minio.PutObjectPartOptions{Md5Base64: md5, Sha256Hex: sha256, DisableContentSha256: true})
 		if code(err) == noSuchUpload {
-			return &fault{is: storage.ErrGone, code: noSuchUpload, text: "the attempt was removed or swept while it was written"}
+			return &fault{is: storage.ErrGone, code: noSuchUpload, text: sweptWhile}
 		}
+		stray = stray || err != nil && !refused(err)
 		part = minio.CompletePart{PartNumber: number, ETag: p.ETag}
 		return err
 	})
-	return part, err
+	return part, stray, err
 }
 
 // begin begins the upload and notes it in the mark, once.
@@ -204,7 +208,7 @@ func (o *object) begin(ctx context.Context) error {
 	}
 	m := mark{state: upload, id: o.id, upload: id}
 	if o.doubt {
-		since, err := f.begun(ctx, o.mark())
+		since, err := f.begun(ctx, "write", o.mark())
 		if err != nil {
 			return o.lose(ctx, id, o.about("write", err))
 		}
@@ -281,7 +285,11 @@ func (o *object) Abort(ctx context.Context) error {
 	o.work.Wait()
 	o.buf = nil
 	if o.upload != "" {
-		if err := o.fs.abort(ctx, "abort", o.name, o.upload); err != nil {
+		err := o.fs.abort(ctx, "abort", o.name, o.upload)
+		if err == nil && o.stray {
+			err = o.fs.afterwards(ctx, "abort", o.name, func() error { return o.fs.abortAgain(ctx, "abort", o.name, o.upload) })
+		}
+		if err != nil {
 			return err
 		}
 	}
