@@ -9,8 +9,8 @@ import (
 // second is its spec.
 const streamingMark = "@streaming"
 
-// builtin is the job of this binary when it is a job binary: streaming, the chain of the
-// chaos tests, or else the demo's word count.
+// builtin is the job of this binary when it is a job binary: streaming, the chain or
+// the copy of the chaos tests, or else the demo's word count.
 func builtin(j *df.Job) {
 	switch a := j.Args(); {
 	case len(a) == 2 && a[0] == streamingMark:
@@ -22,6 +22,8 @@ func builtin(j *df.Job) {
 		streaming.Build(j, s)
 	case len(a) > 4 && a[0] == chainMark:
 		chain(j)
+	case len(a) > 3 && a[0] == copyMark:
+		copying(j)
 	default:
 		wordcount(j)
 	}

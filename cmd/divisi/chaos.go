@@ -37,6 +37,9 @@ type chaosOptions struct {
 	links   bool
 	fresh   bool
 	leaks   int
+	crashes int
+	copyAll bool
+	out     string
 	keep    bool
 	limit   time.Duration
 }
@@ -50,6 +53,9 @@ func chaosCommand(a *app) *cobra.Command {
 			"Each run's whole output is compared with a plain program's, and nothing may be left over.\n" +
 			"A run that goes wrong prints the command that repeats its schedule.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.out != "" && o.crashes == 0 {
+				return console.Exitf(console.Usage, "chaos: --out is for --crashes")
+			}
 			if o.runs < 1 || o.workers < 1 || o.stages < 2 || o.keys < 1 {
 				return console.Exitf(console.Usage, "chaos: --runs and --workers are 1 or more, --keys too, --stages 2 or more")
 			}
@@ -59,7 +65,7 @@ func chaosCommand(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.IntVar(&o.runs, "runs", 10, "number of runs")
 	f.Uint64Var(&o.seed, "seed", 1, "of the first run's schedule; the next run's is one more")
-	f.Var(choice{&o.job, []string{"both", "wordcount", "chain"}}, "job", "what is run: one of the jobs, or both in turn")
+	f.Var(choice{&o.job, []string{"both", "wordcount", "chain", "folders", "sized"}}, "job", "what is run: one of the jobs, the first two in turn, or a copy into folders of values or into files of a size")
 	f.IntVar(&o.stages, "stages", 12, "of the chain")
 	f.Int64Var(&o.keys, "keys", 20_000, "of the chain: it moves about as many rows at each stage")
 	f.Var(&o.size, "size", "of the text")
@@ -70,6 +76,10 @@ func chaosCommand(a *app) *cobra.Command {
 	f.BoolVar(&o.links, "links", true, "reach workers through proxies, so that connections can be spoiled")
 	f.BoolVar(&o.fresh, "fresh", false, "start a new cluster for each run, which the job's program has to be sent to first")
 	f.IntVar(&o.leaks, "leaks", 0, "instead: run so many small jobs, a fifth cancelled, a fifth with a host killed, and compare what there is before and after")
+	f.IntVar(&o.crashes, "crashes", 0, "instead: so many times, kill the cluster or a process of it at a random moment between the first write of an output and its _SUCCESS")
+	f.StringVar(&o.out, "out", "", "of --crashes: the folder for outputs, such as s3://bucket/folder (none: in a temporary folder)")
+	f.BoolVar(&o.copyAll, "copy-all", false, "start a copy of each task as soon as it runs")
+	f.MarkHidden("copy-all")
 	f.BoolVar(&o.keep, "keep", false, "keep the folder with logs and outputs, also when all went well")
 	f.DurationVar(&o.limit, "limit", 5*time.Minute, "a job that has not ended by then hangs")
 	return cmd
@@ -130,6 +140,12 @@ func runChaos(ctx context.Context, o chaosOptions) (err error) {
 		}
 		return err
 	}
+	if o.crashes > 0 {
+		if err = c.crashes(ctx, o.crashes); err != nil {
+			wrong++
+		}
+		return err
+	}
 	jobs, err := c.jobs(ctx)
 	if err != nil {
 		return err
@@ -186,6 +202,11 @@ func (c *chaosCluster) start(ctx context.Context, kinds []chaos.Kind) (err error
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	return c.startIn(ctx, dir, kinds)
+}
+
+// startIn starts a cluster in a folder, which may be a dead one's.
+func (c *chaosCluster) startIn(ctx context.Context, dir string, kinds []chaos.Kind) error {
 	c.hurt = &chaos.Cluster{Dir: dir, Links: map[string]*faultproxy.Proxy{}, Peers: map[string]*faultproxy.Proxy{}}
 	if slices.Contains(kinds, chaos.Full) {
 		for _, name := range []string{"worker-1", "coordinator"} {
@@ -194,12 +215,15 @@ func (c *chaosCluster) start(ctx context.Context, kinds []chaos.Kind) (err error
 			}
 		}
 	}
-	log, err := os.Create(filepath.Join(c.dir, "supervisor-"+strconv.Itoa(c.starts)+".log"))
+	log, err := os.OpenFile(filepath.Join(c.dir, "supervisor-"+strconv.Itoa(c.starts)+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
 	c.undo = append(c.undo, log.Close)
 	c.sup = &supervisor{dir: dir, workers: c.o.workers, slots: 2, memory: 256 << 20, restart: true, log: log}
+	if c.o.copyAll {
+		c.sup.extra = []string{"--copy-all"}
+	}
 	if c.o.links {
 		if err := c.proxies(ctx); err != nil {
 			return err
@@ -292,14 +316,21 @@ func (c *chaosCluster) jobs(ctx context.Context) ([]chaosJob, error) {
 		return nil, err
 	}
 	var jobs []chaosJob
-	if c.o.job != "chain" {
+	if c.o.job == "both" || c.o.job == "wordcount" {
 		want, err := countLines(files)
 		if err != nil {
 			return nil, err
 		}
 		jobs = append(jobs, chaosJob{name: "wordcount", want: want})
 	}
-	if c.o.job != "wordcount" {
+	if slices.Contains(layouts, c.o.job) {
+		want, err := copyPlainly(files, c.o.job)
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, chaosJob{name: c.o.job, mark: []string{copyMark, c.o.job}, want: want})
+	}
+	if c.o.job == "both" || c.o.job == "chain" {
 		want, err := chainPlainly(files, c.o.stages, c.o.keys)
 		if err != nil {
 			return nil, err

@@ -5,9 +5,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/divisi-data/divisi/internal/race"
+	"github.com/divisi-data/divisi/internal/services"
 )
 
 // chaosRuns is how many runs each of the tests below makes: few, or as many as
@@ -68,6 +70,45 @@ func TestChaosManyStages(t *testing.T) {
 		stages, every, keys, size = "100", "5s", "4000000", "64MiB"
 	}
 	runsChaos(t, "--job", "chain", "--stages", stages, "--keys", keys, "--size", size, "--faults", "kill,stop", "--every", every, "--span", "10m", "--runs", "1")
+}
+
+// Outputs in folders of values, and in files of a size, whatever is killed.
+func TestChaosLayouts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two more clusters; make test starts them")
+	}
+	for _, layout := range layouts[1:] {
+		t.Run(layout, func(t *testing.T) {
+			runsChaos(t, "--job", layout, "--faults", "kill", "--size", "24MiB", "--runs", chaosRuns(t, 3))
+		})
+	}
+}
+
+// crashArgs are for kills at random moments between the first write of an output and its
+// _SUCCESS, with a copy of every task.
+func crashArgs(t *testing.T) []string {
+	return []string{"--crashes", chaosRuns(t, 5), "--size", "40MiB", "--links=false", "--copy-all", "--limit", "3m"}
+}
+
+// Whatever is killed then, the output is absent or whole, and no temporary file is left.
+func TestChaosCrashes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts clusters again and again; make test does")
+	}
+	runsChaos(t, crashArgs(t)...)
+}
+
+// The same in S3: no open upload is left either, as the server itself says.
+func TestChaosCrashesS3(t *testing.T) {
+	s := services.S3(t)
+	for _, v := range s.Environ() {
+		name, value, _ := strings.Cut(v, "=")
+		t.Setenv(name, value)
+	}
+	runsChaos(t, append(crashArgs(t), "--out", "s3://"+s.Bucket+"/out")...)
+	if keys, uploads := s.Left(t); len(keys)+len(uploads) > 0 {
+		t.Errorf("left over: objects %q, open uploads %q", keys, uploads)
+	}
 }
 
 // Many small jobs, of which a fifth is cancelled and a fifth loses a host: what there is

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	df "github.com/divisi-data/divisi/dataflow"
 )
@@ -110,6 +111,66 @@ func countLines(files []string) ([]string, error) {
 	lines := make([]string, 0, len(counts))
 	for w, n := range counts {
 		lines = append(lines, fmt.Sprintf("%s\t%d\n", w, n))
+	}
+	slices.Sort(lines)
+	return lines, nil
+}
+
+// copyMark as the first argument makes the binary's job a copy of a text's lines:
+// copyMark LAYOUT IN... OUT.
+const copyMark = "@copy"
+
+// layouts of a copy: files of any length, files in folders of a column's values, files
+// of a length.
+var layouts = []string{"plain", "folders", "sized"}
+
+const (
+	copyTasks = 2
+	copyKinds = 5       // folders
+	copySize  = 3 << 20 // bytes of a file, where it has a length
+)
+
+// copied is a line and what it is kept by.
+type copied struct {
+	Kind int64  `df:"kind"`
+	Line string `df:"line"`
+}
+
+// kindOf tells in which folder a line comes.
+func kindOf(line string) int64 { return int64(len(line) % copyKinds) }
+
+// copying writes lines as they are, each having moved to another task.
+func copying(j *df.Job) {
+	a := j.Args()
+	layout, in, out := a[1], a[2:len(a)-1], a[len(a)-1]
+	d := df.Repartition(df.Read(j, df.Lines(in...)), copyTasks)
+	switch layout {
+	case "plain":
+		df.Write(d, df.Text(out))
+	case "sized":
+		df.Write(d, df.Text(out).TargetSize(copySize))
+	case "folders":
+		rows := df.Map(d, func(line string) copied { return copied{Kind: kindOf(line), Line: line} })
+		df.Write(rows, df.TSV[copied](out).PartitionBy("kind"))
+	default:
+		j.Errorf("a copy's layout is one of %v, not %q", layouts, layout)
+	}
+}
+
+// copyPlainly is what a copy's output must be, line by line.
+func copyPlainly(files []string, layout string) ([]string, error) {
+	var lines []string
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		for l := range strings.Lines(string(b)) {
+			if layout == "folders" {
+				l = fmt.Sprintf("kind=%d/%s", kindOf(strings.TrimSuffix(l, "\n")), l)
+			}
+			lines = append(lines, l)
+		}
 	}
 	slices.Sort(lines)
 	return lines, nil

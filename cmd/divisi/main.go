@@ -41,6 +41,8 @@ func main() {
 			divisi.Main(builtin)
 		case slices.Contains(os.Args, chainMark):
 			divisi.Main(chain)
+		case slices.Contains(os.Args, copyMark):
+			divisi.Main(copying)
 		}
 		divisi.Main(wordcount)
 	}

@@ -44,6 +44,7 @@ type supervisor struct {
 	// links, if set, adds arguments for a worker: through which addresses it reaches
 	// the coordinator, and others reach it.
 	links func(worker, coordinator string) []string
+	extra []string // arguments for the coordinator
 
 	exe      string
 	lifeline *os.File // write end: never written to
@@ -94,7 +95,7 @@ func (s *supervisor) start(ctx context.Context) (err error) {
 	coord := &process{role: "coordinator", log: filepath.Join(s.dir, "coordinator.log")}
 	coord.ready = readyLine{Address: "127.0.0.1:0", HTTP: "127.0.0.1:0"}
 	coord.args = func() []string { // it comes back where it was
-		return []string{"coordinator", "--listen", coord.ready.Address, "--http", coord.ready.HTTP, "--state", filepath.Join(s.dir, "coordinator")}
+		return append([]string{"coordinator", "--listen", coord.ready.Address, "--http", coord.ready.HTTP, "--state", filepath.Join(s.dir, "coordinator")}, s.extra...)
 	}
 	s.procs = append(s.procs, coord)
 	if err := s.begin(ctx, coord); err != nil {

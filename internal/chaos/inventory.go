@@ -1,7 +1,9 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,45 +54,75 @@ func (c *Cluster) Left(output string) ([]string, error) {
 		return nil, err
 	}
 	left = append(left, jobs...)
-	for _, p := range []struct {
-		dir     string
-		belongs func(name string) bool
-	}{
-		{output, func(n string) bool { return n == "_SUCCESS" || strings.HasPrefix(n, "part-") }},
-		{filepath.Dir(output), func(n string) bool { return !strings.HasPrefix(n, ".") }},
-	} {
-		entries, err := os.ReadDir(p.dir)
-		if err != nil && !os.IsNotExist(err) {
-			return nil, err
-		}
-		for _, e := range entries {
-			if !p.belongs(e.Name()) {
-				left = append(left, filepath.Join(p.dir, e.Name()))
-			}
+	strange, err := strangers(output)
+	if err != nil {
+		return nil, err
+	}
+	left = append(left, strange...)
+	beside, err := os.ReadDir(filepath.Dir(output))
+	if err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	for _, e := range beside {
+		if strings.HasPrefix(e.Name(), ".") {
+			left = append(left, filepath.Join(filepath.Dir(output), e.Name()))
 		}
 	}
 	return left, nil
 }
 
-// Lines are all lines of an output, sorted.
+// strangers are what stands in an output and is neither a part nor _SUCCESS nor a folder
+// column=value, in which there may be parts.
+func strangers(output string) (names []string, err error) {
+	err = filepath.WalkDir(output, func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // not there, or just removed
+		case err != nil || name == output:
+			return err
+		case e.IsDir() && strings.Contains(e.Name(), "="), strings.HasPrefix(e.Name(), "part-"), e.Name() == "_SUCCESS" && filepath.Dir(name) == output:
+			return nil
+		}
+		names = append(names, name)
+		if e.IsDir() {
+			return fs.SkipDir
+		}
+		return nil
+	})
+	return names, err
+}
+
+// Lines are all lines of an output, sorted; those of a folder column=value have its name
+// and a slash before them.
 func Lines(output string) ([]string, error) {
 	if _, err := os.Stat(filepath.Join(output, "_SUCCESS")); err != nil {
 		return nil, err
 	}
-	parts, err := filepath.Glob(filepath.Join(output, "part-*"))
-	if err != nil {
-		return nil, err
-	}
 	var lines []string
-	for _, p := range parts {
-		b, err := os.ReadFile(p)
-		if err != nil {
-			return nil, err
+	err := filepath.WalkDir(output, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !strings.HasPrefix(e.Name(), "part-") {
+			return err
 		}
-		lines = slices.AppendSeq(lines, strings.Lines(string(b)))
-	}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(output, name)
+		lines = AppendLines(lines, filepath.ToSlash(rel), b)
+		return err
+	})
 	slices.Sort(lines)
-	return lines, nil
+	return lines, err
+}
+
+// AppendLines appends the lines of a file of an output, as Lines has them. name is the
+// file's in the output.
+func AppendLines(lines []string, name string, content []byte) []string {
+	folder := name[:strings.LastIndexByte(name, '/')+1]
+	for l := range strings.Lines(string(content)) {
+		lines = append(lines, folder+l)
+	}
+	return lines
 }
 
 // Compare says where two sorted outputs differ first, "" if they do not.

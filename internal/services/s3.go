@@ -2,10 +2,12 @@ package services
 
 import (
 	"context"
+	"encoding/xml"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -94,16 +96,49 @@ func runS3(t testing.TB, name string, command func(s S3Server, address, dir stri
 
 // makeBucket makes the bucket, writes an object into it and removes it again.
 func (s S3Server) makeBucket(ctx context.Context) error {
-	if err := s.do(ctx, http.MethodGet, "/"+s.Bucket, ""); err != nil {
-		if err := s.do(ctx, http.MethodPut, "/"+s.Bucket, ""); err != nil {
+	if _, err := s.do(ctx, http.MethodGet, "/"+s.Bucket, "", ""); err != nil {
+		if _, err := s.do(ctx, http.MethodPut, "/"+s.Bucket, "", ""); err != nil {
 			return err
 		}
 	}
 	name := "/" + s.Bucket + "/ready"
 	for _, step := range []struct{ method, body string }{{http.MethodPut, "ready"}, {http.MethodGet, ""}, {http.MethodDelete, ""}} {
-		if err := s.do(ctx, step.method, name, step.body); err != nil {
+		if _, err := s.do(ctx, step.method, name, "", step.body); err != nil {
 			return fmt.Errorf("%s of the first object: %w", step.method, err)
 		}
 	}
 	return nil
+}
+
+// Left is what there is in the bucket: its first thousand keys, and the keys of
+// uploads that are not completed. MinIO tells those of uploads by whole keys only.
+func (s S3Server) Left(t testing.TB) (keys, uploads []string) {
+	t.Helper()
+	for _, ask := range []struct {
+		query string
+		into  *[]string
+	}{{"list-type=2", &keys}, {"uploads=", &uploads}} {
+		text, err := s.do(t.Context(), http.MethodGet, "/"+s.Bucket, ask.query, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer struct {
+			Contents, Upload []struct{ Key string }
+		}
+		if err := xml.Unmarshal(text, &answer); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range slices.Concat(answer.Contents, answer.Upload) {
+			*ask.into = append(*ask.into, e.Key)
+		}
+	}
+	return keys, uploads
+}
+
+// Environ is what the AWS tools' environment says of the server, each variable once: of
+// this machine's own settings nothing counts.
+func (s S3Server) Environ() []string {
+	return []string{"AWS_ACCESS_KEY_ID=" + s.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s.SecretKey, "AWS_SESSION_TOKEN=", "AWS_REGION=" + s.Region,
+		"AWS_DEFAULT_REGION=", "AWS_ENDPOINT_URL_S3=" + s.Endpoint, "AWS_ENDPOINT_URL=", "AWS_PROFILE=", "AWS_CONFIG_FILE=", "AWS_SHARED_CREDENTIALS_FILE=",
+		"AWS_CA_BUNDLE=", "AWS_EC2_METADATA_DISABLED=true", "DIVISI_S3_ATTEMPTS="}
 }

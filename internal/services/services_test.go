@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -24,23 +25,36 @@ func TestServers(t *testing.T) {
 			var a, b S3Server
 			t.Run("two", func(t *testing.T) {
 				a, b = c.start(t), c.start(t)
-				if err := a.do(t.Context(), "PUT", "/divisi/x", "x"); err != nil {
+				if _, err := a.do(t.Context(), "PUT", "/divisi/x", "", "x"); err != nil {
 					t.Fatal(err)
 				}
-				if err := a.do(t.Context(), "GET", "/divisi/x", ""); err != nil {
+				if _, err := a.do(t.Context(), "GET", "/divisi/x", "", ""); err != nil {
 					t.Error(err)
 				}
-				if err := b.do(t.Context(), "GET", "/divisi/x", ""); err == nil {
+				if _, err := b.do(t.Context(), "GET", "/divisi/x", "", ""); err == nil {
 					t.Error("two servers share their objects")
 				}
 				wrong := a
 				wrong.SecretKey = "wrong"
-				if err := wrong.do(t.Context(), "GET", "/divisi/x", ""); err == nil {
+				if _, err := wrong.do(t.Context(), "GET", "/divisi/x", "", ""); err == nil {
 					t.Error("the server takes a wrong secret")
+				}
+				if keys, uploads := b.Left(t); len(keys)+len(uploads) > 0 {
+					t.Errorf("in an empty bucket there are %q and uploads of %q", keys, uploads)
+				}
+				if _, err := a.do(t.Context(), "POST", "/divisi/y", "uploads=", ""); err != nil {
+					t.Fatal(err)
+				}
+				keys, uploads := a.Left(t)
+				if !slices.Equal(keys, []string{"x"}) {
+					t.Errorf("keys %q", keys)
+				}
+				if a.Name == "versitygw" && !slices.Equal(uploads, []string{"y"}) { // MinIO lists uploads by whole keys only
+					t.Errorf("uploads of %q", uploads)
 				}
 			})
 			for _, s := range []S3Server{a, b} {
-				if err := s.do(t.Context(), "GET", "/divisi/x", ""); !errors.Is(err, syscall.ECONNREFUSED) && s.Name != "" {
+				if _, err := s.do(t.Context(), "GET", "/divisi/x", "", ""); !errors.Is(err, syscall.ECONNREFUSED) && s.Name != "" {
 					t.Errorf("after its test: %v", err)
 				}
 			}
