@@ -19,8 +19,8 @@ import (
 // readyWithin bounds each wait for a server.
 const readyWithin = time.Minute
 
-// process is one server process. It ends with the test, and, on Linux, with the
-// test's process however that ends.
+// process is one server process, which the caller stops. On Linux it ends with the
+// caller's process, however that ends.
 type process struct {
 	cmd   *exec.Cmd
 	log   *logTail
@@ -28,8 +28,17 @@ type process struct {
 	err   error
 }
 
-// start runs a command whose output is kept for error messages.
+// start runs a command for the length of a test.
 func start(t testing.TB, dir string, env []string, binary string, args ...string) (*process, error) {
+	p, err := begin(dir, env, binary, args...)
+	if err == nil {
+		t.Cleanup(p.stop)
+	}
+	return p, err
+}
+
+// begin runs a command whose output is kept for error messages.
+func begin(dir string, env []string, binary string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(binary, args...), log: &logTail{}, ended: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
@@ -50,7 +59,6 @@ func start(t testing.TB, dir string, env []string, binary string, args ...string
 	if err := <-started; err != nil {
 		return nil, err
 	}
-	t.Cleanup(p.stop)
 	return p, nil
 }
 

@@ -34,15 +34,40 @@ type S3Server struct {
 func S3(t testing.TB) S3Server {
 	t.Helper()
 	notShort(t)
-	binary, err := goInstall(t.Context(), "github.com/versity/versitygw/cmd/versitygw", versitygwVersion, "versitygw")
+	binary, err := versitygw(t.Context())
 	unless(t, err)
-	return runS3(t, "versitygw", func(s S3Server, address, dir string) (env, args []string) {
+	return runS3(t, "versitygw", versitygwCommand(binary))
+}
+
+// StartS3 starts the default S3 server for a program that is no test, with its files in
+// a folder that is there. stop ends it, once.
+func StartS3(ctx context.Context, dir string) (s S3Server, stop func(), err error) {
+	binary, err := versitygw(ctx)
+	if err != nil {
+		return s, nil, err
+	}
+	s, p, err := launchS3(ctx, dir, "versitygw", versitygwCommand(binary))
+	if err != nil {
+		return s, nil, err
+	}
+	return s, p.stop, nil
+}
+
+func versitygw(ctx context.Context) (binary string, err error) {
+	return goInstall(ctx, "github.com/versity/versitygw/cmd/versitygw", versitygwVersion, "versitygw")
+}
+
+// s3Command is how a server is started that listens at an address.
+type s3Command func(s S3Server, address, dir string) (env, args []string)
+
+func versitygwCommand(binary string) s3Command {
+	return func(s S3Server, address, dir string) (env, args []string) {
 		// Metadata lies beside the objects, so that a file system without extended
 		// attributes will do.
 		objects, metadata := filepath.Join(dir, "objects"), filepath.Join(dir, "metadata")
 		return []string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey},
 			[]string{binary, "--port", address, "--quiet", "--keep-alive", "posix", "--sidecar", metadata, objects}
-	})
+	}
 }
 
 // MinIO starts a MinIO server for the length of a test. Its build takes minutes,
@@ -64,34 +89,43 @@ func MinIO(t testing.TB) S3Server {
 
 // runS3 starts a server that was installed. From here on everything that goes
 // wrong is a failure: there is no reason why it should.
-func runS3(t testing.TB, name string, command func(s S3Server, address, dir string) (env, args []string)) S3Server {
+func runS3(t testing.TB, name string, command s3Command) S3Server {
 	t.Helper()
-	dir := t.TempDir()
+	s, p, err := launchS3(t.Context(), t.TempDir(), name, command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.stop)
+	return s
+}
+
+// launchS3 starts a server with its files in a folder.
+func launchS3(ctx context.Context, dir, name string, command s3Command) (S3Server, *process, error) {
 	for _, sub := range []string{"objects", "metadata"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
-			t.Fatal(err)
+			return S3Server{}, nil, err
 		}
 	}
 	var last error
 	for range 3 { // another process may take the port first
 		port, err := freePort()
 		if err != nil {
-			t.Fatal(err)
+			return S3Server{}, nil, err
 		}
 		address := "127.0.0.1:" + strconv.Itoa(port)
 		s := S3Server{Name: name, Endpoint: "http://" + address, Bucket: "divisi", Region: "us-east-1",
 			AccessKey: "tester", SecretKey: "tester-secret-key"}
 		env, args := command(s, address, dir)
-		p, err := start(t, dir, env, args[0], args[1:]...)
+		p, err := begin(dir, env, args[0], args[1:]...)
 		if err != nil {
-			t.Fatal(err)
+			return S3Server{}, nil, err
 		}
-		if last = p.ready(t.Context(), s.makeBucket); last == nil {
-			return s
+		if last = p.ready(ctx, s.makeBucket); last == nil {
+			return s, p, nil
 		}
+		p.stop()
 	}
-	t.Fatal(last)
-	return S3Server{}
+	return S3Server{}, nil, last
 }
 
 // makeBucket makes the bucket, writes an object into it and removes it again.
