@@ -14,6 +14,7 @@ import (
 
 	"github.com/divisi-data/divisi/benchmarks/durability"
 	"github.com/divisi-data/divisi/benchmarks/harness"
+	"github.com/divisi-data/divisi/benchmarks/s3"
 	"github.com/divisi-data/divisi/benchmarks/scheduling"
 	"github.com/divisi-data/divisi/benchmarks/wordcount"
 )
@@ -40,6 +41,9 @@ var benchmarks = []struct {
 	}},
 	{"scheduling", func(ctx context.Context, o options) (harness.Result, error) {
 		return scheduling.Run(ctx, scheduling.Options{Work: o.work, Tasks: 100_000, Workers: 200, Slots: 8, Runs: o.runs, Profiles: o.prof, Log: o.log})
+	}},
+	{"s3", func(ctx context.Context, o options) (harness.Result, error) {
+		return s3.Run(ctx, s3.Options{Work: o.work, Small: 10_000, Bytes: o.bytes / 10, Large: 64, Rows: int(o.bytes / 125), Runs: o.runs, Log: o.log})
 	}},
 }
 

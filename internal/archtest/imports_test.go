@@ -90,10 +90,10 @@ var only = []struct{ outside, by, why string }{
 	{"google.golang.org/grpc", "coordinator coordinator/... worker worker/... proto/divisipb internal/client internal/faultproxy internal/version cmd/divisi . benchmarks/...", "gRPC is floor 3's"},
 	{"github.com/twmb/franz-go", "connectors/kafka", "the Kafka client has one home"},
 	{"github.com/colinmarc/hdfs", "storage/hdfs", "the HDFS client has one home"},
-	{"github.com/minio/minio-go", "storage/s3", "the S3 client has one home"},
+	{"github.com/minio/minio-go", "storage/s3 benchmarks/s3/bare", "the S3 client has one home, and a benchmark that measures it"},
 	{"github.com/apache/arrow-go/v18/arrow/ipc", "dataflow/block connectors/files/arrow", "Arrow IPC is block's; as a file format it is connectors/files/arrow's"},
 	{"github.com/apache/arrow-go/v18/arrow/compute", "dataflow/expr dataflow/ops dataflow/ops/opstest connectors/files/parquet worker/task", "Arrow's kernels are expr's and ops' (worker/task hangs the allocator on the context)"},
-	{"github.com/apache/arrow-go/v18/parquet", "connectors/files/parquet", "Parquet has one home"},
+	{"github.com/apache/arrow-go/v18/parquet", "connectors/files/parquet benchmarks/s3/bare", "Parquet has one home, and a benchmark that measures its library"},
 	{"github.com/spf13/cobra", "cmd/divisi", "the command line has one home"},
 }
 
