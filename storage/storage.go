@@ -57,6 +57,8 @@ var (
 	ErrGone = errors.New("sealed object is gone")
 	// ErrNoDriver: the program has no driver for a scheme; asking again is no use.
 	ErrNoDriver = errors.New("no driver of this scheme is linked in")
+	// ErrChanged marks an object that is not the one any more that was listed or opened.
+	ErrChanged = errors.New("the object has changed")
 	// ErrUnsupported marks an ability that this driver lacks.
 	ErrUnsupported = errors.ErrUnsupported
 	// ErrInvalid marks what no repetition changes: a name that the store cannot have,
@@ -101,6 +103,12 @@ type File interface {
 	io.ReaderAt
 	io.Closer
 	Size() int64
+}
+
+// A Prefetcher is a File that can be told what is read next: it begins to fetch the
+// bytes at off, as many as it likes to keep, and returns at once.
+type Prefetcher interface {
+	Prefetch(off int64)
 }
 
 // An Object is one attempt to write one name. It is used by one goroutine and
@@ -168,6 +176,12 @@ type (
 	Stater interface {
 		Stat(ctx context.Context, name string) (Info, error)
 	}
+	// KnownOpener opens an object that a listing has described, all of its Info, without
+	// asking for it again. If it is not that any more, reads fail with ErrChanged or
+	// ErrNotExist, if Open does not.
+	KnownOpener interface {
+		OpenKnown(ctx context.Context, info Info) (File, error)
+	}
 	// Discarder frees what a sealed, unpublished object holds. Idempotent.
 	Discarder interface {
 		Discard(ctx context.Context, s Sealed) error
@@ -229,6 +243,15 @@ func Blocks(ctx context.Context, fs Filesystem, name string) ([]Block, error) {
 		return l.Blocks(ctx, name)
 	}
 	return nil, nil
+}
+
+// OpenKnown opens an object that a listing has described, and asks for it again only
+// where the driver has to.
+func OpenKnown(ctx context.Context, fs Filesystem, info Info) (File, error) {
+	if k, ok := As[KnownOpener](fs); ok {
+		return k.OpenKnown(ctx, info)
+	}
+	return fs.Open(ctx, info.Name)
 }
 
 type ownerKey struct{}

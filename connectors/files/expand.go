@@ -16,6 +16,12 @@ type foundFile struct {
 	name string
 	uri  string
 	size int64
+	etag string // where that helps to open it
+}
+
+// whole is all of a file.
+func (f foundFile) whole() piece {
+	return piece{URI: f.uri, Bytes: f.size, Size: f.size, ETag: f.etag}
 }
 
 // expand finds the files that paths name, in order of the paths and of names.
@@ -50,7 +56,11 @@ func expandOne(ctx context.Context, p string) ([]foundFile, error) {
 		if err != nil {
 			return nil, planningError("files.Find", info.Name, err)
 		}
-		found = append(found, foundFile{fs: fs, name: name, uri: info.Name, size: info.Size})
+		f := foundFile{fs: fs, name: name, uri: info.Name, size: info.Size}
+		if _, ok := storage.As[storage.KnownOpener](fs); ok {
+			f.etag = info.ETag
+		}
+		found = append(found, f)
 	}
 	if len(found) > 0 {
 		return found, nil

@@ -121,6 +121,8 @@ func storageError(op, path string, err error) error {
 	}
 	kind := dataflow.KindOf(err)
 	switch {
+	case errors.Is(err, storage.ErrChanged):
+		return &dataflow.Error{Op: op, Path: path, Kind: dataflow.User, Err: fmt.Errorf("%w: %w", ErrInputChanged, err), Try: tryQuiet}
 	case errors.Is(err, storage.ErrNoDriver), errors.Is(err, storage.ErrInvalid), errors.Is(err, storage.ErrUnsupported):
 		kind = dataflow.User
 	case errors.Is(err, storage.ErrTransient):
@@ -128,6 +130,9 @@ func storageError(op, path string, err error) error {
 	}
 	return &dataflow.Error{Op: op, Path: path, Kind: kind, Err: err}
 }
+
+// tryQuiet is what to do about ErrInputChanged.
+const tryQuiet = "run the job again when nobody writes to its input"
 
 // storedReader reads a file's stored bytes in sequence and remembers a failure of
 // the store, which decompressors would hide behind their own.

@@ -36,7 +36,7 @@ func place(ctx context.Context, f foundFile, r Reader, size int64) ([]placed, er
 	// A file may have grown since it was found, or shrunk: what is read of it is what was
 	// found, or reading it fails.
 	blocks = slices.DeleteFunc(slices.Clone(blocks), func(b storage.Block) bool { return b.Offset >= f.size || b.Size <= 0 })
-	whole := placed{piece: piece{URI: f.uri, Bytes: f.size, Size: f.size}}
+	whole := placed{piece: f.whole()}
 	if !can {
 		for _, b := range blocks {
 			whole.lies.add(onHosts(b.Size, b))
@@ -52,7 +52,7 @@ func place(ctx context.Context, f foundFile, r Reader, size int64) ([]placed, er
 		if i+1 < len(blocks) {
 			end = blocks[i+1].Offset
 		}
-		p := placed{piece: piece{URI: f.uri, Offset: b.Offset, Bytes: end - b.Offset, Size: f.size}}
+		p := placed{piece: piece{URI: f.uri, Offset: b.Offset, Bytes: end - b.Offset, Size: f.size, ETag: f.etag}}
 		n := (p.Bytes + size + size/4 - 1) / (size + size/4)
 		for _, q := range p.cut((p.Bytes + n - 1) / n) {
 			q.lies = onHosts(q.Bytes, b)
@@ -113,7 +113,7 @@ func (s *source) align(ctx context.Context, f foundFile, ranges []placed) ([]pla
 	if len(ranges) == 1 || !aligns(s.reader) {
 		return ranges, nil
 	}
-	in, err := s.openPiece(ctx, piece{URI: f.uri, Bytes: f.size, Size: f.size}, nil)
+	in, err := s.openPiece(ctx, f.whole(), nil)
 	if err != nil {
 		return nil, err
 	}

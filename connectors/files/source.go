@@ -84,7 +84,7 @@ func (s *source) Schema(ctx context.Context) (*arrow.Schema, error) {
 		}
 		for _, f := range found { // an empty file says nothing about its columns
 			if f.size > 0 {
-				return s.openPiece(ctx, piece{URI: f.uri, Bytes: f.size, Size: f.size}, nil)
+				return s.openPiece(ctx, f.whole(), nil)
 			}
 		}
 		return nil, &dataflow.Error{Op: "files.Schema", Path: s.args.Paths[0], Kind: dataflow.User,
@@ -105,6 +105,7 @@ type piece struct {
 	Offset int64  `json:"off,omitempty"`
 	Bytes  int64  `json:"len,omitempty"`
 	Size   int64  `json:"size"` // of the whole file while planning
+	ETag   string `json:"etag,omitempty"`
 }
 
 // Splits implements dataflow.Source.
@@ -177,7 +178,7 @@ func (s *source) openPiece(ctx context.Context, p piece, onBad func(BadRecord) e
 	if err != nil {
 		return nil, storageError("files.Open", p.URI, err)
 	}
-	f, err := fs.Open(ctx, name)
+	f, err := storage.OpenKnown(ctx, fs, storage.Info{Name: name, Size: p.Size, ETag: p.ETag})
 	if err != nil {
 		return nil, storageError("files.Open", p.URI, err)
 	}
@@ -186,7 +187,7 @@ func (s *source) openPiece(ctx context.Context, p piece, onBad func(BadRecord) e
 		f.Close()
 		return nil, &dataflow.Error{Op: "files.Open", Path: p.URI, Kind: dataflow.User,
 			Err: fmt.Errorf("%w: it has %d bytes, had %d", ErrInputChanged, size, p.Size),
-			Try: "run the job again when nobody writes to its input"}
+			Try: tryQuiet}
 	}
 	in := &Input{Path: p.URI, File: f, Size: p.Size, Offset: p.Offset, Length: p.Bytes,
 		Codec: CodecOf(name), MaxRecordBytes: s.args.MaxRecordBytes, OnBad: onBad}

@@ -100,7 +100,9 @@ func TestSplitSizes(t *testing.T) {
 		least, most  int
 		largestBytes int64
 	}{
-		{"small", dataflow.SplitHint{Slots: 8}, 64, 400, 1000},
+		{"small", dataflow.SplitHint{Slots: 8}, 32, 34, 1000}, // four for each slot
+		{"small", dataflow.SplitHint{Slots: 1}, 10, 10, 2000},
+		{"small", dataflow.SplitHint{Slots: 1000}, 3334, 3334, 1000},
 		{"large", dataflow.SplitHint{Slots: 1}, 3, 4, 50 << 20},
 		{"large", dataflow.SplitHint{Slots: 100}, 7, 8, 50 << 20},
 		{"large", dataflow.SplitHint{Slots: 1, MaxBytes: 1 << 20}, 100, 102, 50 << 20},

@@ -12,6 +12,9 @@ import (
 const (
 	targetMin = 16 << 20
 	targetMax = 128 << 20
+	// splitFilesMax is how many files a split may have, so that its description stays small
+	// and not too much is done again where it fails.
+	splitFilesMax = 1000
 	// What opening a file costs, in bytes that could have been read meanwhile: on this
 	// machine, in a cluster near by, and over a network.
 	openNear    = 128 << 10
@@ -19,18 +22,27 @@ const (
 	openFar     = 4 << 20
 )
 
-// target is how many bytes a split should have.
-func target(files []foundFile, hint dataflow.SplitHint) int64 {
+// limits of a split.
+type limits struct {
+	bytes int64
+	cost  int64 // with what opening files costs
+}
+
+// limitsFor says how large splits should be: four for each slot, if they are neither too
+// small to be worth a task nor too large. What opening files costs makes splits smaller
+// as long as that gives slots something to do, and no smaller.
+func limitsFor(files []foundFile, hint dataflow.SplitHint) limits {
 	var total int64
 	for _, f := range files {
 		total += f.size + openCost(f.uri)
 	}
-	t := total / int64(max(1, hint.Slots)*4)
-	t = max(targetMin, min(targetMax, roundUp(t, 1<<20)))
+	l := limits{cost: max(targetMin, roundUp(total/int64(max(1, hint.Slots)*4), 1<<20))}
+	l.bytes = min(targetMax, l.cost)
 	if hint.MaxBytes > 0 {
-		t = min(t, hint.MaxBytes)
+		l.bytes = min(l.bytes, hint.MaxBytes)
+		l.cost = min(l.cost, hint.MaxBytes)
 	}
-	return t
+	return l
 }
 
 func openCost(uri string) int64 {
@@ -48,7 +60,8 @@ func openCost(uri string) int64 {
 // Where the storage says where bytes lie, a range is of one block, and what is packed
 // together lies on one host as far as that does not make splits too small.
 func (s *source) cut(ctx context.Context, found []foundFile, schema json.RawMessage, hint dataflow.SplitHint) ([]dataflow.Split, error) {
-	size := target(found, hint)
+	most := limitsFor(found, hint)
+	size := most.bytes
 	var splits []dataflow.Split
 	k := &pack{}
 	flush := func() error {
@@ -73,7 +86,7 @@ func (s *source) cut(ctx context.Context, found []foundFile, schema json.RawMess
 		}
 		open := min(openCost(f.uri), size/4)
 		for _, p := range ranges {
-			if k.cost > 0 && (k.cost+k.more(p, open) > size || k.parts(p, size)) {
+			if k.cost > 0 && (k.full(p, open, most) || k.parts(p, size)) {
 				if err := flush(); err != nil {
 					return nil, err
 				}
@@ -98,6 +111,11 @@ const (
 	leastOfBlocks = 8
 	leastOfFiles  = 2
 )
+
+// full says whether a range would be too much for a pack.
+func (k *pack) full(p placed, open int64, most limits) bool {
+	return k.cost+k.more(p, open) > most.cost || k.bytes+p.Bytes > most.bytes || len(k.pieces) >= splitFilesMax && !k.follows(p)
+}
 
 // parts says whether a pack ends because no host would have all of it and a range too.
 func (k *pack) parts(p placed, size int64) bool {

@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -21,6 +22,7 @@ type stream struct {
 	encoded json.RawMessage
 	id      string
 	err     error
+	ahead   openAhead
 
 	mu    sync.Mutex // guards what other goroutines may ask for
 	all   []piece    // of the split, without what was given away
@@ -70,11 +72,13 @@ func (s *stream) advance(ctx context.Context) error {
 	s.todo = s.todo[1:]
 	s.piece = p
 	s.begun++
+	next := s.todo
 	s.mu.Unlock()
-	in, err := s.source.openPiece(ctx, p, s.onBad)
+	in, err := s.ahead.take(ctx, s, p)
 	if err != nil {
 		return err
 	}
+	s.ahead.fill(ctx, s, next)
 	cur, err := s.source.reader.Open(s.env, in, s.schema)
 	if err != nil {
 		return err
@@ -107,10 +111,11 @@ func (s *stream) Close() error {
 	cur := s.cur
 	s.cur, s.todo = nil, nil
 	s.mu.Unlock()
+	err := s.ahead.close()
 	if cur != nil {
-		return cur.Close()
+		err = errors.Join(cur.Close(), err)
 	}
-	return nil
+	return err
 }
 
 // Locate implements dataflow.Locator.

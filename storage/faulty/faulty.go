@@ -105,6 +105,7 @@ var _ interface {
 	storage.BlockLocator
 	storage.ConditionalCreator
 	storage.Stater
+	storage.KnownOpener
 	storage.Discarder
 	storage.Sweeper
 	storage.FolderLister
@@ -129,6 +130,8 @@ func (f *FS) Forwards(ability any) bool {
 		_, ok = storage.As[storage.ConditionalCreator](f.inner)
 	case *storage.Stater:
 		_, ok = storage.As[storage.Stater](f.inner)
+	case *storage.KnownOpener:
+		_, ok = storage.As[storage.KnownOpener](f.inner)
 	case *storage.Discarder:
 		_, ok = storage.As[storage.Discarder](f.inner)
 	case *storage.Sweeper:
@@ -172,9 +175,18 @@ func do(ctx context.Context, verdict error, op func() error) error {
 
 // Open asks the hook with Open, and with Read and Close for the file.
 func (f *FS) Open(ctx context.Context, name string) (storage.File, error) {
+	return f.open(ctx, name, func() (storage.File, error) { return f.inner.Open(ctx, name) })
+}
+
+// OpenKnown asks the hook with Open, and with Read for what is read.
+func (f *FS) OpenKnown(ctx context.Context, info storage.Info) (storage.File, error) {
+	return f.open(ctx, info.Name, func() (storage.File, error) { return storage.OpenKnown(ctx, f.inner, info) })
+}
+
+func (f *FS) open(ctx context.Context, name string, open func() (storage.File, error)) (storage.File, error) {
 	var in storage.File
 	err := do(ctx, f.ask(Op{Kind: Open, Name: name}), func() (err error) {
-		in, err = f.inner.Open(ctx, name)
+		in, err = open()
 		return err
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/divisi-data/divisi/storage"
 	"github.com/minio/minio-go/v7"
 )
 
@@ -98,8 +99,10 @@ func (f *file) get(ctx context.Context, dst []byte, off int64) error {
 	got := 0
 	return f.fs.try(ctx, "read", f.name, func(c call) error {
 		var opts minio.GetObjectOptions
-		if err := opts.SetRange(off+int64(got), off+int64(len(dst))-1); err != nil {
-			return &fault{text: err.Error()}
+		if from := off + int64(got); from > 0 || int64(len(dst)) < f.size { // a whole object costs less than a range
+			if err := opts.SetRange(from, off+int64(len(dst))-1); err != nil {
+				return &fault{text: err.Error()}
+			}
 		}
 		if f.etag != "" {
 			if err := opts.SetMatchETag(f.etag); err != nil {
@@ -109,8 +112,10 @@ func (f *file) get(ctx context.Context, dst []byte, off int64) error {
 		body, info, _, err := f.fs.core.GetObject(c.ctx, f.fs.bucket, f.name, opts)
 		switch code(err) {
 		case "":
-		case minio.PreconditionFailed, minio.NoSuchKey:
-			return &fault{code: code(err), text: "the object was replaced or removed while it was read"}
+		case minio.PreconditionFailed:
+			return &fault{is: storage.ErrChanged, code: code(err), text: "it was replaced since it was listed or opened"}
+		case minio.NoSuchKey:
+			return &fault{is: storage.ErrNotExist, code: code(err), text: "it was removed since it was listed or opened"}
 		}
 		if err != nil {
 			return err

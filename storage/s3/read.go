@@ -65,8 +65,30 @@ func (f *FS) Open(ctx context.Context, name string) (storage.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return f.file(ctx, name, o.Size, o.ETag), nil
+}
+
+// OpenKnown opens an object as a listing described it, and sends nothing yet.
+func (f *FS) OpenKnown(ctx context.Context, info storage.Info) (storage.File, error) {
+	name := clean(info.Name)
+	if name == "" || info.ETag == "" || reserved(name) {
+		return f.Open(ctx, info.Name)
+	}
+	return f.file(ctx, name, info.Size, info.ETag), nil
+}
+
+func (f *FS) file(ctx context.Context, name string, size int64, etag string) *file {
 	ctx, cancel := context.WithCancel(ctx)
-	return &file{fs: f, name: name, size: o.Size, etag: o.ETag, ctx: ctx, cancel: cancel, blocks: map[int64]*block{}, last: -1}, nil
+	return &file{fs: f, name: name, size: size, etag: etag, ctx: ctx, cancel: cancel, blocks: map[int64]*block{}, last: -1}
+}
+
+// Prefetch begins to fetch the block at off.
+func (f *file) Prefetch(off int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed && off >= 0 && off < f.size {
+		f.begin(off / int64(f.fs.set.block))
+	}
 }
 
 func (f *file) Size() int64 { return f.size }

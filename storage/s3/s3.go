@@ -97,6 +97,8 @@ var (
 	_ storage.Filesystem         = (*FS)(nil)
 	_ storage.ConditionalCreator = (*FS)(nil)
 	_ storage.Stater             = (*FS)(nil)
+	_ storage.KnownOpener        = (*FS)(nil)
+	_ storage.Prefetcher         = (*file)(nil)
 	_ storage.Discarder          = (*FS)(nil)
 	_ storage.Sweeper            = (*FS)(nil)
 	_ storage.AttemptLister      = (*FS)(nil)
