@@ -347,7 +347,7 @@ func twoStagesOf(t *testing.T, partitions int) *divisipb.SubmitRequest {
 			{ID: 1, Name: "write", Inputs: []plan.Input{{Mode: plan.ByPartition, Source: -1, Exchange: 0}}, Output: plan.Output{Exchange: -1, Sink: 0, Sample: -1}},
 		},
 	}
-	b, err := json.Marshal(p)
+	b, err := p.JSON()
 	if err != nil {
 		t.Fatal(err)
 	}

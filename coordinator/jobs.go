@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,17 +47,17 @@ type failureNote struct {
 
 // newJobState makes a job of a submit whose id is chosen.
 func newJobState(req *divisipb.SubmitRequest, at int64, epoch uint64) (*jobState, error) {
-	var p plan.Plan
-	if err := json.Unmarshal(req.GetJob().GetPlan(), &p); err != nil {
-		return nil, fmt.Errorf("its plan: %w", err)
+	p, err := plan.Parse(req.GetJob().GetPlan())
+	if err != nil {
+		return nil, err
 	}
-	if err := job.Check(&p); err != nil {
+	if err := job.Check(p); err != nil {
 		return nil, err
 	}
 	id := req.GetJob().GetId()
 	return &jobState{
 		id: id, req: req, submitted: at, placed: map[job.Attempt]sched.ID{}, where: map[job.Attempt]*divisipb.Placement{}, levels: map[string]int64{}, watchers: map[chan struct{}]bool{},
-		job: job.New(job.Spec{ID: id, Plan: &p, Memory: req.GetJob().GetMemoryBytes(), Epoch: epoch, Begun: job.Instant(at)}),
+		job: job.New(job.Spec{ID: id, Plan: p, Memory: req.GetJob().GetMemoryBytes(), Epoch: epoch, Begun: job.Instant(at)}),
 	}, nil
 }
 

@@ -8,7 +8,6 @@ package scheduling
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -134,10 +133,10 @@ func (c *cluster) job(ctx context.Context) error {
 	client := pb.NewClientClient(conn)
 	before := harness.CPU(c.cmd.Process.Pid)
 	defer func() { c.cpu = harness.CPU(c.cmd.Process.Pid) - before }()
-	p, err := json.Marshal(&plan.Plan{
+	p, err := (&plan.Plan{
 		Version: plan.Version, Job: "noop", Fingerprint: "f", Sources: []plan.Source{{Name: "in"}}, Sinks: []plan.Sink{{Name: "out"}},
 		Stages: []plan.Stage{{Name: "nothing", Inputs: []plan.Input{{Mode: plan.BySplit, Exchange: -1}}, Output: plan.Output{Exchange: -1, Sample: -1}}},
-	})
+	}).JSON()
 	if err != nil {
 		return err
 	}

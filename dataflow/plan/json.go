@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 // ErrDamaged: what should be a plan is not what was written.
@@ -82,7 +84,11 @@ func (p *Plan) check() error {
 		}
 	}
 	for i, x := range p.Exchanges {
-		if x.ID != i || x.Partitions < 1 {
+		least := 1
+		if x.Kind == dataflow.Forward {
+			least = 0 // it has as many as there are producers' tasks
+		}
+		if x.ID != i || x.Partitions < least {
 			return fmt.Errorf("plan: exchange %d has number %d and %d partitions", i, x.ID, x.Partitions)
 		}
 		for _, s := range append(append([]int{}, x.Producers...), x.Consumers...) {

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -82,7 +81,7 @@ func parse(text string) *plan.Plan {
 var planJSON = func() [][]byte {
 	var all [][]byte
 	for _, p := range plans {
-		b, err := json.Marshal(p)
+		b, err := p.JSON()
 		if err != nil {
 			panic(err)
 		}
