@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -47,7 +46,7 @@ func Run(ctx context.Context, o Options) (harness.Result, error) {
 	if err != nil {
 		return res, err
 	}
-	c := &cluster{o: o, program: program, state: filepath.Join(o.Work, "scheduling-state")}
+	c := newCluster(o, program, filepath.Join(o.Work, "scheduling-state"))
 	entry := harness.Entry{
 		Name: "divisi, coordinator alone", Version: "this",
 		Command: fmt.Sprintf("%d simulated workers of %d slots, gRPC on loopback, journal on disk", o.Workers, o.Slots),
@@ -65,6 +64,8 @@ func Run(ctx context.Context, o Options) (harness.Result, error) {
 		}
 	}
 	res.Rows = append(res.Rows, row)
+	o.Tasks = min(o.Tasks, restartTasks)
+	res.Rows = append(res.Rows, compareRestarts(ctx, o, program))
 	return res, nil
 }
 
@@ -78,18 +79,38 @@ type cluster struct {
 	cmd     *exec.Cmd
 	stdin   io.Closer
 	end     context.CancelFunc
-	workers *errgroup.Group
-	done    atomic.Int64
+	workers []*worker
+	running *errgroup.Group // the workers
+	common  *common
 	records int64   // of the last run
 	cpu     float64 // of the coordinator in the last run, seconds
 }
 
-// start returns when all workers are registered.
+func newCluster(o Options, program, state string) *cluster {
+	return &cluster{o: o, program: program, state: state, common: &common{splits: o.Tasks}}
+}
+
+// start begins with an empty journal and returns when all workers are registered.
 func (c *cluster) start(ctx context.Context) error {
 	if err := os.RemoveAll(c.state); err != nil {
 		return err
 	}
-	c.done.Store(0)
+	c.common.done.Store(0)
+	if err := c.launch(); err != nil {
+		return err
+	}
+	c.workers = nil
+	for i := range c.o.Workers {
+		c.workers = append(c.workers, &worker{id: fmt.Sprintf("w%03d", i), slots: int32(c.o.Slots), common: c.common})
+	}
+	if err := c.attach(ctx); err != nil {
+		return errors.Join(err, c.stop())
+	}
+	return nil
+}
+
+// launch starts a coordinator and returns when it is ready.
+func (c *cluster) launch() error {
 	c.cmd = exec.Command(c.program, "-state", c.state, "-profiles", c.o.Profiles)
 	c.cmd.Stderr = os.Stderr
 	in, err := c.cmd.StdinPipe()
@@ -109,63 +130,93 @@ func (c *cluster) start(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("the coordinator did not start: %w", err), c.stop())
 	}
 	c.addr = strings.TrimSpace(line)
+	return nil
+}
+
+// attach registers the workers and lets them run.
+func (c *cluster) attach(ctx context.Context) error {
 	ctx, c.end = context.WithCancel(ctx)
-	c.workers, ctx = errgroup.WithContext(ctx)
-	for i := range c.o.Workers {
-		w, err := attach(ctx, c.addr, fmt.Sprintf("w%03d", i), int32(c.o.Slots), c.o.Tasks, &c.done)
-		if err != nil {
-			return errors.Join(err, c.stop())
+	c.running, ctx = errgroup.WithContext(ctx)
+	for _, w := range c.workers {
+		if err := w.attach(ctx, c.addr); err != nil {
+			return err
 		}
-		c.workers.Go(func() error { return w.run(ctx) })
+		c.running.Go(func() error { return w.run(ctx) })
 	}
 	return nil
 }
 
 // job submits the job and returns when it has ended and been cleaned up.
 func (c *cluster) job(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
-	conn, err := grpc.NewClient("passthrough:///"+c.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	client := pb.NewClientClient(conn)
 	before := harness.CPU(c.cmd.Process.Pid)
 	defer func() { c.cpu = harness.CPU(c.cmd.Process.Pid) - before }()
-	p, err := (&plan.Plan{
+	id, err := c.submit(ctx, &plan.Plan{
 		Version: plan.Version, Job: "noop", Fingerprint: "f", Sources: []plan.Source{{Name: "in"}}, Sinks: []plan.Sink{{Name: "out"}},
 		Stages: []plan.Stage{{Name: "nothing", Inputs: []plan.Input{{Mode: plan.BySplit, Exchange: -1}}, Output: plan.Output{Exchange: -1, Sample: -1}}},
-	}).JSON()
+	})
 	if err != nil {
 		return err
 	}
-	r, err := client.Submit(ctx, &pb.SubmitRequest{Job: &pb.JobSpec{Name: "noop", Plan: p, Fingerprint: "f"}, Owner: "benchmark"})
+	return c.follow(ctx, id, c.o.Tasks)
+}
+
+// client is a connection to the coordinator as it is now.
+func (c *cluster) client() (pb.ClientClient, io.Closer, error) {
+	conn, err := grpc.NewClient("passthrough:///"+c.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, nil, err
+	}
+	return pb.NewClientClient(conn), conn, nil
+}
+
+func (c *cluster) submit(ctx context.Context, p *plan.Plan) (id string, err error) {
+	client, conn, err := c.client()
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	b, err := p.JSON()
+	if err != nil {
+		return "", err
+	}
+	r, err := client.Submit(ctx, &pb.SubmitRequest{Job: &pb.JobSpec{Name: p.Job, Plan: b, Fingerprint: p.Fingerprint}, Owner: "benchmark"})
+	return r.GetJob(), err
+}
+
+// await returns the first status of a job of which ok is true.
+func (c *cluster) await(ctx context.Context, id string, ok func(*pb.JobStatus) bool) (*pb.JobStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	client, conn, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	watch, err := client.WatchJob(ctx, &pb.WatchJobRequest{Job: id})
+	for err == nil {
+		var st *pb.JobStatus
+		if st, err = watch.Recv(); err == nil && ok(st) {
+			return st, nil
+		}
+	}
+	return nil, err
+}
+
+// follow waits for a job's end, which has to be a good one of so many tasks that ran once.
+func (c *cluster) follow(ctx context.Context, id string, tasks int) error {
+	st, err := c.await(ctx, id, (*pb.JobStatus).GetCleaned)
 	if err != nil {
 		return err
 	}
-	watch, err := client.WatchJob(ctx, &pb.WatchJobRequest{Job: r.GetJob()})
-	if err != nil {
-		return err
+	if st.GetState() != pb.JobState_JOB_STATE_SUCCEEDED || st.GetTasks() != int64(tasks) || st.GetAttempts() != int64(tasks) {
+		return fmt.Errorf("job %s ended %v %q with %d tasks, %d attempts, want %d of each", id, st.GetState(), st.GetError(), st.GetTasks(), st.GetAttempts(), tasks)
 	}
-	for {
-		st, err := watch.Recv()
-		if err != nil {
-			return err
-		}
-		if !st.GetCleaned() {
-			continue
-		}
-		if st.GetState() != pb.JobState_JOB_STATE_SUCCEEDED || st.GetTasks() != int64(c.o.Tasks) || st.GetAttempts() != int64(c.o.Tasks) {
-			return fmt.Errorf("job %s ended %v %q with %d tasks, %d attempts, want %d of each", st.GetId(), st.GetState(), st.GetError(), st.GetTasks(), st.GetAttempts(), c.o.Tasks)
-		}
-		return nil
-	}
+	return nil
 }
 
 // check finds one winner of each task in the journal, and that each ran once.
 func (c *cluster) check() error {
-	if n := c.done.Load(); n != int64(c.o.Tasks) {
+	if n := c.common.done.Load(); n != int64(c.o.Tasks) {
 		return fmt.Errorf("the workers were given %d tasks of %d", n, c.o.Tasks)
 	}
 	won := make([]bool, c.o.Tasks)
@@ -197,7 +248,7 @@ func (c *cluster) stop() error {
 	var errs []error
 	if c.end != nil {
 		c.end()
-		errs = append(errs, c.workers.Wait())
+		errs = append(errs, c.running.Wait())
 		c.end = nil
 	}
 	errs = append(errs, c.stdin.Close(), c.cmd.Wait(), os.RemoveAll(c.state))

@@ -23,24 +23,37 @@ import (
 type worker struct {
 	id     string
 	slots  int32
-	splits int // what a splits task finds
+	common *common
+
 	conn   *grpc.ClientConn
 	stream pb.Control_AttachClient
 	epoch  uint64
-	done   *atomic.Int64 // tasks of stages, of all workers
 	beat   time.Duration
+	// Of all its lives with a coordinator: what it runs, and the outputs that it has.
+	running []*pb.TaskSpec
+	held    map[string][]*pb.TaskID // by job
+}
+
+// common is what all workers share.
+type common struct {
+	splits int          // what a splits task finds
+	done   atomic.Int64 // tasks of stages that were given to any worker
+	// Tasks of the first stage from this index on run until their worker attaches again;
+	// 0: none does.
+	slow    int
+	acked   atomic.Int64  // of the first stage's tasks
+	settled chan struct{} // closed when all but the slow ones are acknowledged; nil: not asked for
 }
 
 // splitsPerMessage is how task hosts cut the results of splits tasks.
 const splitsPerMessage = 1000
 
-// attach registers; the worker is to be run then.
-func attach(ctx context.Context, coordinator, id string, slots int32, splits int, done *atomic.Int64) (_ *worker, err error) {
-	w := &worker{id: id, slots: slots, splits: splits, done: done}
+// attach registers, with all that it has from before; the worker is to be run then.
+func (w *worker) attach(ctx context.Context, coordinator string) (err error) {
 	w.conn, err = grpc.NewClient("passthrough:///"+coordinator, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -48,25 +61,32 @@ func attach(ctx context.Context, coordinator, id string, slots int32, splits int
 		}
 	}()
 	if w.stream, err = pb.NewControlClient(w.conn).Attach(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	err = w.stream.Send(&pb.FromWorker{Body: &pb.FromWorker_Register{Register: &pb.Register{
-		Protocol: version.Protocol, Version: version.String(), Worker: id, Incarnation: id + "-1", Host: id, Slots: slots,
-		MemoryBytes: int64(slots) << 30, ExchangeAddress: "127.0.0.1:1", Os: "linux", Arch: "amd64",
-	}}})
+	r := &pb.Register{
+		Protocol: version.Protocol, Version: version.String(), Worker: w.id, Incarnation: w.id + "-1", Host: w.id, Slots: w.slots,
+		MemoryBytes: int64(w.slots) << 30, ExchangeAddress: "127.0.0.1:1", Os: "linux", Arch: "amd64",
+	}
+	for _, t := range w.running {
+		r.Running = append(r.Running, t.GetId())
+	}
+	for id, tasks := range w.held {
+		r.Held = append(r.Held, &pb.HeldOutput{Job: id, Tasks: tasks})
+	}
+	err = w.stream.Send(&pb.FromWorker{Body: &pb.FromWorker_Register{Register: r}})
 	if err != nil && err != io.EOF { // EOF: Recv has the reason
-		return nil, err
+		return err
 	}
 	first, err := w.stream.Recv()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if first.GetWelcome() == nil {
-		return nil, fmt.Errorf("worker %s was welcomed with a %T", id, first.GetBody())
+		return fmt.Errorf("worker %s was welcomed with a %T", w.id, first.GetBody())
 	}
 	w.epoch = first.GetEpoch()
 	w.beat = time.Duration(first.GetWelcome().GetHeartbeatMillis()) * time.Millisecond
-	return w, nil
+	return nil
 }
 
 // run does what the coordinator asks for until ctx ends.
@@ -87,6 +107,12 @@ func (w *worker) run(ctx context.Context) error {
 			}
 		}
 	}()
+	for _, t := range w.running { // from before: slow enough
+		if err := w.report(t); err != nil {
+			return err
+		}
+	}
+	w.running = nil
 	tick := time.NewTicker(w.beat)
 	defer tick.Stop()
 	for n := uint64(1); ; {
@@ -114,13 +140,31 @@ func (w *worker) run(ctx context.Context) error {
 func (w *worker) take(m *pb.ToWorker) error {
 	switch b := m.GetBody().(type) {
 	case *pb.ToWorker_Launch:
-		for _, r := range w.results(b.Launch.GetTask()) {
-			if err := w.send(&pb.FromWorker{Body: &pb.FromWorker_Result{Result: r}}); err != nil {
-				return err
+		t := b.Launch.GetTask()
+		if t.GetKind() == pb.TaskKind_TASK_KIND_RUN {
+			w.common.done.Add(1)
+			if first := t.GetId().GetStage() == 0; first && w.common.slow > 0 && int(t.GetId().GetIndex()) >= w.common.slow {
+				w.running = append(w.running, t)
+				return nil
 			}
+		}
+		return w.report(t)
+	case *pb.ToWorker_Ack:
+		if t := b.Ack.GetTask(); t != nil && t.GetStage() == 0 && w.common.acked.Add(1) == int64(w.common.slow) {
+			close(w.common.settled)
 		}
 	case *pb.ToWorker_EndJob:
 		return w.send(&pb.FromWorker{Body: &pb.FromWorker_JobGone{JobGone: &pb.JobGone{Job: b.EndJob.GetJob(), HostsOnly: b.EndJob.GetHostsOnly()}}})
+	}
+	return nil
+}
+
+// report ends a task.
+func (w *worker) report(t *pb.TaskSpec) error {
+	for _, r := range w.results(t) {
+		if err := w.send(&pb.FromWorker{Body: &pb.FromWorker_Result{Result: r}}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -139,7 +183,7 @@ func (w *worker) results(t *pb.TaskSpec) []*pb.TaskResult {
 	var all []*pb.TaskResult
 	switch t.GetKind() {
 	case pb.TaskKind_TASK_KIND_SPLITS:
-		for i := range w.splits {
+		for i := range w.common.splits {
 			if len(r.Splits) == splitsPerMessage {
 				r.More = true
 				all = append(all, r)
@@ -148,9 +192,16 @@ func (w *worker) results(t *pb.TaskSpec) []*pb.TaskResult {
 			r.Splits = append(r.Splits, &pb.Split{Id: fmt.Sprintf("part-%d", i), Bytes: 1})
 		}
 	case pb.TaskKind_TASK_KIND_RUN:
-		w.done.Add(1)
 		r.Stats = &pb.TaskStats{WallNanos: 1}
 		id := t.GetId()
+		if w.common.slow > 0 && id.GetStage() == 0 {
+			r.Output = &pb.PartitionSizes{Bytes: []int64{1, 1}, Rows: []int64{1, 1}}
+			if w.held == nil {
+				w.held = map[string][]*pb.TaskID{}
+			}
+			w.held[id.GetJob()] = append(w.held[id.GetJob()], id)
+			break
+		}
 		r.Receipt, _ = json.Marshal(dataflow.Receipt{Task: dataflow.TaskID{ // never fails
 			Job: id.GetJob(), Stage: int(id.GetStage()), Index: int(id.GetIndex()), Attempt: int(id.GetAttempt()),
 		}})
