@@ -66,7 +66,7 @@ func (cl *clientService) Hello(ctx context.Context, r *divisipb.HelloRequest) (*
 		return nil, status.Errorf(codes.FailedPrecondition, "this client speaks protocol %d (%s), the coordinator %d (%s): use the same release on both", r.GetProtocol(), r.GetVersion(), version.Protocol, version.String())
 	}
 	return query(ctx, cl.c, func(s *state) (*divisipb.HelloReply, error) {
-		h := &divisipb.HelloReply{Protocol: version.Protocol, Version: version.String(), Cluster: s.cluster, Http: s.c.webAddr}
+		h := &divisipb.HelloReply{Protocol: version.Protocol, Version: version.String(), Cluster: s.cluster, Http: s.c.webAddr, Epoch: s.epoch}
 		for _, w := range s.members {
 			h.Slots += w.reg.GetSlots()
 			if p := w.reg.GetOs() + "/" + w.reg.GetArch(); !slices.Contains(h.Platforms, p) {

@@ -1,11 +1,13 @@
 package coordinator
 
 import (
+	"context"
 	"io"
 	"os"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
@@ -18,13 +20,9 @@ type controlService struct {
 
 // Attach is a worker's whole life: this goroutine sends, another receives and posts.
 func (cs *controlService) Attach(stream divisipb.Control_AttachServer) error {
-	first, err := stream.Recv()
+	reg, err := registration(stream)
 	if err != nil {
 		return err
-	}
-	reg := first.GetRegister()
-	if reg == nil {
-		return status.Errorf(codes.InvalidArgument, "the first message is not Register but %T", first.GetBody())
 	}
 	c := cs.c
 	ses := newSession(c.state.epoch)
@@ -41,6 +39,49 @@ func (cs *controlService) Attach(stream divisipb.Control_AttachServer) error {
 	// posts then finds the session gone.
 	go func() { ses.end(cs.receive(stream, ses)) }()
 	return cs.send(stream, ses)
+}
+
+// registrationBytesMax is how large all messages of a registration may be: several million
+// held outputs.
+const registrationBytesMax = 256 << 20
+
+// registration receives a worker's, whose parts may come in several messages.
+func registration(stream divisipb.Control_AttachServer) (*divisipb.Register, error) {
+	var all *divisipb.Register
+	bytes := 0
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return nil, err
+		}
+		r := m.GetRegister()
+		switch {
+		case r == nil && all == nil:
+			return nil, status.Errorf(codes.InvalidArgument, "the first message is not Register but %T", m.GetBody())
+		case r == nil, all != nil && (r.GetWorker() != all.GetWorker() || r.GetIncarnation() != all.GetIncarnation()):
+			return nil, status.Errorf(codes.InvalidArgument, "amid the registration of worker %s comes %T of %q", all.GetWorker(), m.GetBody(), r.GetWorker())
+		}
+		if bytes += proto.Size(r); bytes > registrationBytesMax {
+			return nil, status.Errorf(codes.ResourceExhausted, "worker %s names more than %d bytes of tasks and outputs in its registration", r.GetWorker(), registrationBytesMax)
+		}
+		if all == nil {
+			all = r
+		} else {
+			all.Running = append(all.Running, r.Running...)
+			all.Held = append(all.Held, r.Held...)
+			all.UnackedResults = append(all.UnackedResults, r.UnackedResults...)
+			all.UnackedFailures = append(all.UnackedFailures, r.UnackedFailures...)
+		}
+		if !r.GetMore() {
+			all.More = false
+			return all, nil
+		}
+	}
+}
+
+// Epoch says which coordinator this is.
+func (cs *controlService) Epoch(context.Context, *divisipb.EpochRequest) (*divisipb.EpochReply, error) {
+	return &divisipb.EpochReply{Epoch: cs.c.state.epoch}, nil
 }
 
 func (cs *controlService) receive(stream divisipb.Control_AttachServer, ses *session) error {

@@ -26,7 +26,7 @@ import (
 
 // Limits on what peers may send.
 const (
-	messageBytesMax  = 16 << 20 // registrations name all that a worker holds
+	messageBytesMax  = 16 << 20
 	headerBytesMax   = 16 << 10
 	streamsMax       = 256
 	artifactBytesMax = 512 << 20

@@ -58,6 +58,7 @@ func client(t *testing.T, c *Coordinator) divisipb.ClientClient {
 type fake struct {
 	t      *testing.T
 	reg    *divisipb.Register
+	before []*divisipb.Register // messages of the registration that come before reg
 	stream divisipb.Control_AttachClient
 	cancel context.CancelFunc
 	epoch  uint64
@@ -107,9 +108,10 @@ func (f *fake) tryAttach(c *Coordinator) error {
 		cancel()
 		return err
 	}
-	if err := stream.Send(&divisipb.FromWorker{Body: &divisipb.FromWorker_Register{Register: f.reg}}); err != nil {
-		cancel()
-		return err
+	for _, r := range append(f.before, f.reg) {
+		if err := stream.Send(&divisipb.FromWorker{Body: &divisipb.FromWorker_Register{Register: r}}); err != nil {
+			break // Recv has the reason
+		}
 	}
 	first, err := stream.Recv()
 	if err != nil {

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -154,8 +155,10 @@ func (s *state) register(r *divisipb.Register, ses *session) error {
 			js.ending.wait[w.id] = true
 		}
 	}
-	s.out(func() { s.welcome(w, ses) })
+	jobs := jobsOf(r)
+	s.out(func() { s.welcome(w, ses, jobs) })
 	s.reconcile(w)
+	r.Running, r.Held, r.UnackedResults, r.UnackedFailures = nil, nil, nil, nil // may be very much
 	// A worker of the same name that was there before the restart is not this one.
 	for _, e := range s.expectedOf(who.ID) {
 		if mutant.On("incarnations are ignored") {
@@ -166,22 +169,28 @@ func (s *state) register(r *divisipb.Register, ses *session) error {
 	return nil
 }
 
-// welcome is the first message; with it the worker learns what it may drop.
-func (s *state) welcome(w *workerState, ses *session) {
+// jobsOf lists the jobs of which a worker has anything, in order.
+func jobsOf(r *divisipb.Register) []string {
+	named := map[string]bool{}
+	for _, h := range r.GetHeld() {
+		named[h.GetJob()] = true
+	}
+	for _, t := range r.GetRunning() {
+		named[t.GetJob()] = true
+	}
+	return slices.Sorted(maps.Keys(named))
+}
+
+// welcome is the first message; with it the worker learns what it may drop of jobs.
+func (s *state) welcome(w *workerState, ses *session, jobs []string) {
 	msg := &divisipb.Welcome{
 		Cluster: s.cluster, Worker: w.id,
 		HeartbeatMillis: s.c.cfg.Heartbeat.Milliseconds(), LeaseMillis: s.c.cfg.Lease.Milliseconds(),
 	}
-	forget := func(id string) {
-		if js := s.jobs[id]; (js == nil || js.over()) && !slices.Contains(msg.ForgetJobs, id) {
+	for _, id := range jobs {
+		if js := s.jobs[id]; js == nil || js.over() {
 			msg.ForgetJobs = append(msg.ForgetJobs, id)
 		}
-	}
-	for _, h := range w.reg.GetHeld() {
-		forget(h.GetJob())
-	}
-	for _, t := range w.reg.GetRunning() {
-		forget(t.GetJob())
 	}
 	ses.send(&divisipb.ToWorker{Body: &divisipb.ToWorker_Welcome{Welcome: msg}})
 	ses.begun = true

@@ -45,10 +45,10 @@ func TestOutputsAreHandedOver(t *testing.T) {
 	}
 	// The outputs are held now as if they had been made here.
 	other.w.mu.Lock()
-	r := other.w.registerMessage()
+	pages, _ := other.w.registration()
 	other.w.mu.Unlock()
-	if len(r.Held) != 1 || len(r.Held[0].Tasks) != len(blocks) {
-		t.Errorf("it says that it holds %v", r.Held)
+	if r := pages[0]; len(pages) != 1 || len(r.Held) != 1 || len(r.Held[0].Tasks) != len(blocks) {
+		t.Errorf("it says that it holds %v", pages)
 	}
 	moved := c.on(other)
 	moved.prepare()

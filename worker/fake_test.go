@@ -11,11 +11,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	_ "github.com/divisi-data/divisi/connectors/files"
 	_ "github.com/divisi-data/divisi/connectors/files/text"
@@ -46,6 +48,7 @@ type fakeCoordinator struct {
 	register *pb.Register
 	hangUp   chan error // ends the stream
 	epoch    uint64
+	pages    atomic.Int64        // of the last registration
 	from     chan *pb.FromWorker // without heartbeats
 	attached chan struct{}
 
@@ -79,17 +82,23 @@ func newFakeWith(t *testing.T, addr string, epoch uint64, change func(*fakeCoord
 func (f *fakeCoordinator) stop() { f.server.Stop() }
 
 func (f *fakeCoordinator) Attach(s pb.Control_AttachServer) error {
-	m, err := s.Recv()
-	if err != nil {
-		return err
+	register := &pb.Register{More: true}
+	for pages := 1; register.More; pages++ {
+		m, err := s.Recv()
+		if err != nil {
+			return err
+		}
+		register.More = false
+		proto.Merge(register, m.GetRegister()) // what is repeated is appended
+		f.pages.Store(int64(pages))
 	}
 	if f.refuse != nil {
-		if err := f.refuse(m.GetRegister()); err != nil {
+		if err := f.refuse(register); err != nil {
 			return err
 		}
 	}
 	f.mu.Lock()
-	f.stream, f.register, f.hangUp = s, m.GetRegister(), make(chan error, 1)
+	f.stream, f.register, f.hangUp = s, register, make(chan error, 1)
 	hangUp := f.hangUp
 	f.mu.Unlock()
 	lease := cmp.Or(f.lease, 5*time.Second)
@@ -104,6 +113,11 @@ func (f *fakeCoordinator) Attach(s pb.Control_AttachServer) error {
 	case err := <-hangUp:
 		return err
 	}
+}
+
+// Epoch implements the service.
+func (f *fakeCoordinator) Epoch(context.Context, *pb.EpochRequest) (*pb.EpochReply, error) {
+	return &pb.EpochReply{Epoch: f.epoch}, nil
 }
 
 // GetArtifact implements the service.

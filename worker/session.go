@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
-	"github.com/divisi-data/divisi/internal/version"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -26,12 +25,14 @@ import (
 const (
 	retryFirst = 50 * time.Millisecond
 	retryMost  = time.Second
-	// registerWithin is how long the coordinator may take to answer a registration.
-	registerWithin = 5 * time.Second
-	// messageMax is the largest message between coordinator and worker, registerMax how
-	// much of a registration the ends of tasks may be: others are told after it.
-	messageMax  = 16 << 20
-	registerMax = 8 << 20
+	// retryOthers is the most that is waited where there are several coordinators, of which
+	// one may take over at any moment.
+	retryOthers = 250 * time.Millisecond
+	// connectWithin is how long a coordinator may take to answer a connection when there
+	// are others: one that is stopped accepts and says nothing.
+	connectWithin = time.Second
+	// messageMax is the largest message between coordinator and worker.
+	messageMax = 16 << 20
 )
 
 // A session is one connection to the coordinator.
@@ -42,22 +43,38 @@ type session struct {
 	out    *outbox[*pb.FromWorker]
 
 	heartbeat, lease time.Duration
-	heard            chan struct{} // a message came
+	begun            time.Time
+	heard            atomic.Int64 // when a message came last, nanoseconds since begun
+}
+
+func newSession(conn *grpc.ClientConn) *session {
+	return &session{conn: conn, client: pb.NewControlClient(conn), out: newOutbox[*pb.FromWorker](), begun: time.Now()}
+}
+
+func (s *session) hear() { s.heard.Store(int64(time.Since(s.begun))) }
+
+// silence is how long no message has come.
+func (s *session) silence() time.Duration {
+	return time.Since(s.begun) - time.Duration(s.heard.Load())
 }
 
 // keepRegistered attaches to the coordinator, again and again until ctx ends.
 func (w *Worker) keepRegistered(ctx context.Context) {
-	wait := retryFirst
-	addrs := strings.Split(w.cfg.Coordinator, ",")
+	wait, most := retryFirst, retryMost
+	addrs := addresses(w.cfg.Coordinator)
+	if len(addrs) > 1 {
+		most = retryOthers
+	}
 	for at := 0; ctx.Err() == nil; at = (at + 1) % len(addrs) {
 		addr := addrs[at]
-		welcomed, err := w.attach(ctx, addr)
+		welcomed, err := w.attach(ctx, addr, slices.Delete(slices.Clone(addrs), at, at+1))
 		if ctx.Err() != nil {
 			return
 		}
 		if welcomed {
 			wait = retryFirst
 		}
+		var succeeded *successor
 		switch code := status.Code(err); {
 		case code == codes.Aborted && w.drained():
 			w.log.Info("drained", "worker", w.id)
@@ -67,6 +84,10 @@ func (w *Worker) keepRegistered(ctx context.Context) {
 			w.log.Warn("this incarnation was given up; beginning another", "worker", w.id, "err", err)
 			w.renew()
 			at += len(addrs) - 1 // the same once more
+			continue
+		case errors.As(err, &succeeded):
+			w.log.Warn("another coordinator is at work; going there", "coordinator", succeeded.addr, "epoch", succeeded.epoch, "err", err)
+			at = slices.Index(addrs, succeeded.addr) + len(addrs) - 1
 			continue
 		case (code == codes.FailedPrecondition || code == codes.InvalidArgument) && !w.hasRegistered():
 			w.fail(fmt.Errorf("worker: the coordinator at %s refuses this worker: %s", addr, status.Convert(err).Message()))
@@ -80,7 +101,7 @@ func (w *Worker) keepRegistered(ctx context.Context) {
 		case <-ctx.Done():
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, retryMost)
+		wait = min(2*wait, most)
 	}
 }
 
@@ -105,30 +126,52 @@ func (w *Worker) renew() {
 	w.incarnation = randomID()
 }
 
-// attach is one session, from registering to its end; welcomed says how far it came.
-func (w *Worker) attach(ctx context.Context, addr string) (welcomed bool, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	conn, err := grpc.NewClient("passthrough:///"+addr,
+// addresses of coordinators in a list with commas between.
+func addresses(list string) []string {
+	var all []string
+	for a := range strings.SplitSeq(list, ",") {
+		if a = strings.TrimSpace(a); a != "" && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	if len(all) == 0 {
+		all = []string{list}
+	}
+	return all
+}
+
+// dial makes a connection that is opened when it is used.
+func dial(addr string) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageMax), grpc.MaxCallSendMsgSize(messageMax)),
 	)
+}
+
+// attach is one session, from registering to its end; welcomed says how far it came.
+// others are where another coordinator may take this one's place.
+func (w *Worker) attach(ctx context.Context, addr string, others []string) (welcomed bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	conn, err := dial(addr)
 	if err != nil {
 		return false, err
 	}
 	defer conn.Close()
-	s := &session{conn: conn, client: pb.NewControlClient(conn), out: newOutbox[*pb.FromWorker](), heard: make(chan struct{}, 1)}
-	late := time.AfterFunc(registerWithin, func() { cancel(fmt.Errorf("the coordinator has not answered within %s", registerWithin)) })
-	defer late.Stop()
-	told, err := w.register(ctx, s)
+	s := newSession(conn)
+	if len(others) > 0 {
+		if err := connected(ctx, conn); err != nil {
+			return false, err
+		}
+	}
+	told, err := w.register(ctx, s, cancel)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
 		return false, err
 	}
-	late.Stop()
 	w.log.Info("registered", "coordinator", addr, "worker", w.id, "epoch", told.epoch)
 	for _, j := range told.welcome.ForgetJobs {
 		w.endJob(&pb.EndJob{Job: j}, false)
@@ -141,6 +184,9 @@ func (w *Worker) attach(ctx context.Context, addr string) (welcomed bool, err er
 		}
 	})
 	wg.Go(func() { w.beat(ctx, s, cancel) })
+	if len(others) > 0 {
+		wg.Go(func() { w.seek(ctx, s, others, cancel) })
+	}
 	err = w.receive(s)
 	w.setSession(nil)
 	// The coordinator's word is the reason, unless it was we who ended this.
@@ -151,47 +197,6 @@ func (w *Worker) attach(ctx context.Context, addr string) (welcomed bool, err er
 	s.out.close()
 	wg.Wait()
 	return true, err
-}
-
-// told is how the coordinator received a registration.
-type told struct {
-	welcome *pb.Welcome
-	epoch   uint64
-}
-
-// register says who this is and takes the answer; the session is the worker's then.
-func (w *Worker) register(ctx context.Context, s *session) (told, error) {
-	var err error
-	if s.stream, err = s.client.Attach(ctx); err != nil {
-		return told{}, err
-	}
-	w.mu.Lock()
-	register := w.registerMessage()
-	w.mu.Unlock()
-	if err := s.stream.Send(&pb.FromWorker{Body: &pb.FromWorker_Register{Register: register}}); err != nil {
-		_, err = s.stream.Recv() // the reason comes here
-		return told{}, err
-	}
-	first, err := s.stream.Recv()
-	if err != nil {
-		return told{}, err
-	}
-	t := told{first.GetWelcome(), first.Epoch}
-	if t.welcome == nil {
-		return told{}, errors.New("the coordinator's first message is not a welcome")
-	}
-	s.heartbeat = time.Duration(max(t.welcome.HeartbeatMillis, 10)) * time.Millisecond
-	s.lease = time.Duration(max(t.welcome.LeaseMillis, 100)) * time.Millisecond
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if t.epoch < w.epoch {
-		return told{}, fmt.Errorf("stale epoch: the coordinator is at %d, a later one has reached %d", t.epoch, w.epoch)
-	}
-	w.epoch = t.epoch
-	w.setSessionLocked(s)
-	w.resend(register)
-	w.tellDrained()
-	return t, nil
 }
 
 func (w *Worker) setSession(s *session) {
@@ -241,18 +246,13 @@ func (s *session) sendAll(ctx context.Context) error {
 func (w *Worker) beat(ctx context.Context, s *session, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(s.heartbeat)
 	defer tick.Stop()
-	last := time.Now()
 	for n := uint64(1); ; n++ {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.heard:
-			last = time.Now()
-			n--
-			continue
 		case <-tick.C:
 		}
-		if silence := time.Since(last); silence > s.lease+s.heartbeat {
+		if silence := s.silence(); silence > s.lease+s.heartbeat {
 			cancel(fmt.Errorf("the coordinator has said nothing for %s", silence.Round(time.Millisecond)))
 			return
 		}
@@ -285,10 +285,7 @@ func (w *Worker) receive(s *session) error {
 		if err != nil {
 			return err
 		}
-		select {
-		case s.heard <- struct{}{}:
-		default:
-		}
+		s.hear()
 		w.mu.Lock()
 		stale := m.Epoch < w.epoch
 		w.mu.Unlock()
@@ -319,51 +316,6 @@ func (w *Worker) receive(s *session) error {
 			w.adopt(b.AdoptBlocks)
 		case *pb.ToWorker_Drain:
 			w.beginDrain(time.Duration(b.Drain.GraceMillis) * time.Millisecond)
-		}
-	}
-}
-
-// registerMessage says who this is and what it still has. The caller holds mu.
-func (w *Worker) registerMessage() *pb.Register {
-	r := &pb.Register{
-		Protocol: version.Protocol, Version: version.String(), Worker: w.id, Incarnation: w.incarnation,
-		Host: w.cfg.Host, Rack: w.cfg.Rack, Slots: int32(w.cfg.Slots), MemoryBytes: w.cfg.Memory,
-		ExchangeAddress: w.advertised(), Os: runtime.GOOS, Arch: runtime.GOARCH, Pid: int32(os.Getpid()),
-		Machine: w.cfg.Machine, DataDir: w.cfg.Dir, Draining: w.drain,
-	}
-	size := 0
-	for _, t := range w.tasks {
-		if t.ended() {
-			n := t.size()
-			if size+n <= registerMax {
-				size += n
-				r.UnackedResults = append(r.UnackedResults, t.results...)
-				if t.failure != nil {
-					r.UnackedFailures = append(r.UnackedFailures, t.failure)
-				}
-				continue
-			}
-		}
-		r.Running = append(r.Running, t.spec.Id)
-	}
-	for _, j := range w.jobs {
-		h := &pb.HeldOutput{Job: j.id}
-		for _, o := range j.outputs {
-			h.Tasks = append(h.Tasks, o.id)
-		}
-		if len(h.Tasks) > 0 {
-			r.Held = append(r.Held, h)
-		}
-	}
-	return r
-}
-
-// resend tells the ends of tasks that a registration called running: they came while
-// it was on its way, or did not fit. The caller holds mu.
-func (w *Worker) resend(r *pb.Register) {
-	for _, id := range r.Running {
-		if t := w.tasks[attemptKey(id)]; t != nil && t.ended() {
-			w.tellEnd(t)
 		}
 	}
 }

@@ -144,6 +144,7 @@ type HelloReply struct {
 	Http          string                 `protobuf:"bytes,4,opt,name=http,proto3" json:"http,omitempty"`
 	Platforms     []string               `protobuf:"bytes,5,rep,name=platforms,proto3" json:"platforms,omitempty"` // os/arch of the workers
 	Slots         int32                  `protobuf:"varint,6,opt,name=slots,proto3" json:"slots,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"` // of several coordinators that answer the last one counts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +217,13 @@ func (x *HelloReply) GetPlatforms() []string {
 func (x *HelloReply) GetSlots() int32 {
 	if x != nil {
 		return x.Slots
+	}
+	return 0
+}
+
+func (x *HelloReply) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
 	}
 	return 0
 }
@@ -1958,7 +1966,7 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\x16divisi/v1/client.proto\x12\tdivisi.v1\x1a\x17divisi/v1/cluster.proto\"D\n" +
 	"\fHelloRequest\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\x05R\bprotocol\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"\xa4\x01\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"\xba\x01\n" +
 	"\n" +
 	"HelloReply\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\x05R\bprotocol\x12\x18\n" +
@@ -1966,7 +1974,8 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\acluster\x18\x03 \x01(\tR\acluster\x12\x12\n" +
 	"\x04http\x18\x04 \x01(\tR\x04http\x12\x1c\n" +
 	"\tplatforms\x18\x05 \x03(\tR\tplatforms\x12\x14\n" +
-	"\x05slots\x18\x06 \x01(\x05R\x05slots\"-\n" +
+	"\x05slots\x18\x06 \x01(\x05R\x05slots\x12\x14\n" +
+	"\x05epoch\x18\a \x01(\x04R\x05epoch\"-\n" +
 	"\x13HasArtifactsRequest\x12\x16\n" +
 	"\x06sha256\x18\x01 \x03(\tR\x06sha256\"-\n" +
 	"\x11HasArtifactsReply\x12\x18\n" +

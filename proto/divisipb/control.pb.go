@@ -475,6 +475,88 @@ func (*ToWorker_AdoptBlocks) isToWorker_Body() {}
 
 func (*ToWorker_CutTask) isToWorker_Body() {}
 
+type EpochRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EpochRequest) Reset() {
+	*x = EpochRequest{}
+	mi := &file_divisi_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EpochRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EpochRequest) ProtoMessage() {}
+
+func (x *EpochRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EpochRequest.ProtoReflect.Descriptor instead.
+func (*EpochRequest) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+type EpochReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EpochReply) Reset() {
+	*x = EpochReply{}
+	mi := &file_divisi_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EpochReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EpochReply) ProtoMessage() {}
+
+func (x *EpochReply) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EpochReply.ProtoReflect.Descriptor instead.
+func (*EpochReply) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *EpochReply) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// Register may come in several messages, all but the last with more: who is the same in
+// all, what it has is what they name together. Welcome answers the last.
 type Register struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Protocol        int32                  `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -497,13 +579,14 @@ type Register struct {
 	Machine         string         `protobuf:"bytes,17,opt,name=machine,proto3" json:"machine,omitempty"`                // alike for workers that share a file system tree, "" for none
 	DataDir         string         `protobuf:"bytes,18,opt,name=data_dir,json=dataDir,proto3" json:"data_dir,omitempty"` // where blocks lie, below it jobs/<job>/shuffle
 	Draining        bool           `protobuf:"varint,19,opt,name=draining,proto3" json:"draining,omitempty"`             // it was told to Drain, perhaps by a coordinator before this one
+	More            bool           `protobuf:"varint,20,opt,name=more,proto3" json:"more,omitempty"`                     // further messages follow
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_divisi_v1_control_proto_msgTypes[2]
+	mi := &file_divisi_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +598,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[2]
+	mi := &file_divisi_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +611,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Register) GetProtocol() int32 {
@@ -664,6 +747,13 @@ func (x *Register) GetDraining() bool {
 	return false
 }
 
+func (x *Register) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 type HeldOutput struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Job   string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
@@ -675,7 +765,7 @@ type HeldOutput struct {
 
 func (x *HeldOutput) Reset() {
 	*x = HeldOutput{}
-	mi := &file_divisi_v1_control_proto_msgTypes[3]
+	mi := &file_divisi_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +777,7 @@ func (x *HeldOutput) String() string {
 func (*HeldOutput) ProtoMessage() {}
 
 func (x *HeldOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[3]
+	mi := &file_divisi_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +790,7 @@ func (x *HeldOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeldOutput.ProtoReflect.Descriptor instead.
 func (*HeldOutput) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HeldOutput) GetJob() string {
@@ -730,7 +820,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_divisi_v1_control_proto_msgTypes[4]
+	mi := &file_divisi_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +832,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[4]
+	mi := &file_divisi_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +845,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Welcome) GetCluster() string {
@@ -813,7 +903,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_divisi_v1_control_proto_msgTypes[5]
+	mi := &file_divisi_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -825,7 +915,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[5]
+	mi := &file_divisi_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -838,7 +928,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Heartbeat) GetSequence() uint64 {
@@ -917,7 +1007,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_divisi_v1_control_proto_msgTypes[6]
+	mi := &file_divisi_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1019,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[6]
+	mi := &file_divisi_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1032,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Ack) GetHeartbeat() uint64 {
@@ -975,7 +1065,7 @@ type Probe struct {
 
 func (x *Probe) Reset() {
 	*x = Probe{}
-	mi := &file_divisi_v1_control_proto_msgTypes[7]
+	mi := &file_divisi_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -987,7 +1077,7 @@ func (x *Probe) String() string {
 func (*Probe) ProtoMessage() {}
 
 func (x *Probe) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[7]
+	mi := &file_divisi_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1000,7 +1090,7 @@ func (x *Probe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Probe.ProtoReflect.Descriptor instead.
 func (*Probe) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Probe) GetSequence() uint64 {
@@ -1019,7 +1109,7 @@ type Launch struct {
 
 func (x *Launch) Reset() {
 	*x = Launch{}
-	mi := &file_divisi_v1_control_proto_msgTypes[8]
+	mi := &file_divisi_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1031,7 +1121,7 @@ func (x *Launch) String() string {
 func (*Launch) ProtoMessage() {}
 
 func (x *Launch) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[8]
+	mi := &file_divisi_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1044,7 +1134,7 @@ func (x *Launch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Launch.ProtoReflect.Descriptor instead.
 func (*Launch) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Launch) GetTask() *TaskSpec {
@@ -1064,7 +1154,7 @@ type CancelTask struct {
 
 func (x *CancelTask) Reset() {
 	*x = CancelTask{}
-	mi := &file_divisi_v1_control_proto_msgTypes[9]
+	mi := &file_divisi_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1166,7 @@ func (x *CancelTask) String() string {
 func (*CancelTask) ProtoMessage() {}
 
 func (x *CancelTask) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[9]
+	mi := &file_divisi_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1179,7 @@ func (x *CancelTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTask.ProtoReflect.Descriptor instead.
 func (*CancelTask) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CancelTask) GetId() *TaskID {
@@ -1119,7 +1209,7 @@ type CutTask struct {
 
 func (x *CutTask) Reset() {
 	*x = CutTask{}
-	mi := &file_divisi_v1_control_proto_msgTypes[10]
+	mi := &file_divisi_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1221,7 @@ func (x *CutTask) String() string {
 func (*CutTask) ProtoMessage() {}
 
 func (x *CutTask) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[10]
+	mi := &file_divisi_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1234,7 @@ func (x *CutTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CutTask.ProtoReflect.Descriptor instead.
 func (*CutTask) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CutTask) GetId() *TaskID {
@@ -1173,7 +1263,7 @@ type TaskCut struct {
 
 func (x *TaskCut) Reset() {
 	*x = TaskCut{}
-	mi := &file_divisi_v1_control_proto_msgTypes[11]
+	mi := &file_divisi_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1275,7 @@ func (x *TaskCut) String() string {
 func (*TaskCut) ProtoMessage() {}
 
 func (x *TaskCut) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[11]
+	mi := &file_divisi_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1288,7 @@ func (x *TaskCut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCut.ProtoReflect.Descriptor instead.
 func (*TaskCut) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TaskCut) GetId() *TaskID {
@@ -1226,7 +1316,7 @@ type JobUpdate struct {
 
 func (x *JobUpdate) Reset() {
 	*x = JobUpdate{}
-	mi := &file_divisi_v1_control_proto_msgTypes[12]
+	mi := &file_divisi_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1328,7 @@ func (x *JobUpdate) String() string {
 func (*JobUpdate) ProtoMessage() {}
 
 func (x *JobUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[12]
+	mi := &file_divisi_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1341,7 @@ func (x *JobUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobUpdate.ProtoReflect.Descriptor instead.
 func (*JobUpdate) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *JobUpdate) GetJob() string {
@@ -1280,7 +1370,7 @@ type EndJob struct {
 
 func (x *EndJob) Reset() {
 	*x = EndJob{}
-	mi := &file_divisi_v1_control_proto_msgTypes[13]
+	mi := &file_divisi_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1382,7 @@ func (x *EndJob) String() string {
 func (*EndJob) ProtoMessage() {}
 
 func (x *EndJob) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[13]
+	mi := &file_divisi_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1395,7 @@ func (x *EndJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndJob.ProtoReflect.Descriptor instead.
 func (*EndJob) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EndJob) GetJob() string {
@@ -1332,7 +1422,7 @@ type JobGone struct {
 
 func (x *JobGone) Reset() {
 	*x = JobGone{}
-	mi := &file_divisi_v1_control_proto_msgTypes[14]
+	mi := &file_divisi_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1434,7 @@ func (x *JobGone) String() string {
 func (*JobGone) ProtoMessage() {}
 
 func (x *JobGone) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[14]
+	mi := &file_divisi_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1447,7 @@ func (x *JobGone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobGone.ProtoReflect.Descriptor instead.
 func (*JobGone) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *JobGone) GetJob() string {
@@ -1383,7 +1473,7 @@ type BlocksLost struct {
 
 func (x *BlocksLost) Reset() {
 	*x = BlocksLost{}
-	mi := &file_divisi_v1_control_proto_msgTypes[15]
+	mi := &file_divisi_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1485,7 @@ func (x *BlocksLost) String() string {
 func (*BlocksLost) ProtoMessage() {}
 
 func (x *BlocksLost) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[15]
+	mi := &file_divisi_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1498,7 @@ func (x *BlocksLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksLost.ProtoReflect.Descriptor instead.
 func (*BlocksLost) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BlocksLost) GetTasks() []*TaskID {
@@ -1431,7 +1521,7 @@ type AdoptBlocks struct {
 
 func (x *AdoptBlocks) Reset() {
 	*x = AdoptBlocks{}
-	mi := &file_divisi_v1_control_proto_msgTypes[16]
+	mi := &file_divisi_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1533,7 @@ func (x *AdoptBlocks) String() string {
 func (*AdoptBlocks) ProtoMessage() {}
 
 func (x *AdoptBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[16]
+	mi := &file_divisi_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1546,7 @@ func (x *AdoptBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptBlocks.ProtoReflect.Descriptor instead.
 func (*AdoptBlocks) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AdoptBlocks) GetJob() string {
@@ -1500,7 +1590,7 @@ type BlocksAdopted struct {
 
 func (x *BlocksAdopted) Reset() {
 	*x = BlocksAdopted{}
-	mi := &file_divisi_v1_control_proto_msgTypes[17]
+	mi := &file_divisi_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +1602,7 @@ func (x *BlocksAdopted) String() string {
 func (*BlocksAdopted) ProtoMessage() {}
 
 func (x *BlocksAdopted) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[17]
+	mi := &file_divisi_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +1615,7 @@ func (x *BlocksAdopted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlocksAdopted.ProtoReflect.Descriptor instead.
 func (*BlocksAdopted) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BlocksAdopted) GetJob() string {
@@ -1565,7 +1655,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_divisi_v1_control_proto_msgTypes[18]
+	mi := &file_divisi_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1667,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[18]
+	mi := &file_divisi_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1680,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Drain) GetGraceMillis() int64 {
@@ -1608,7 +1698,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_divisi_v1_control_proto_msgTypes[19]
+	mi := &file_divisi_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1710,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[19]
+	mi := &file_divisi_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1723,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 type GetArtifactRequest struct {
@@ -1645,7 +1735,7 @@ type GetArtifactRequest struct {
 
 func (x *GetArtifactRequest) Reset() {
 	*x = GetArtifactRequest{}
-	mi := &file_divisi_v1_control_proto_msgTypes[20]
+	mi := &file_divisi_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1657,7 +1747,7 @@ func (x *GetArtifactRequest) String() string {
 func (*GetArtifactRequest) ProtoMessage() {}
 
 func (x *GetArtifactRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[20]
+	mi := &file_divisi_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,7 +1760,7 @@ func (x *GetArtifactRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetArtifactRequest.ProtoReflect.Descriptor instead.
 func (*GetArtifactRequest) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetArtifactRequest) GetSha256() string {
@@ -1689,7 +1779,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_divisi_v1_control_proto_msgTypes[21]
+	mi := &file_divisi_v1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1791,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[21]
+	mi := &file_divisi_v1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1804,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -1737,7 +1827,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_divisi_v1_control_proto_msgTypes[22]
+	mi := &file_divisi_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1839,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[22]
+	mi := &file_divisi_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1852,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FetchRequest) GetJob() string {
@@ -1813,7 +1903,7 @@ type FetchChunk struct {
 
 func (x *FetchChunk) Reset() {
 	*x = FetchChunk{}
-	mi := &file_divisi_v1_control_proto_msgTypes[23]
+	mi := &file_divisi_v1_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +1915,7 @@ func (x *FetchChunk) String() string {
 func (*FetchChunk) ProtoMessage() {}
 
 func (x *FetchChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[23]
+	mi := &file_divisi_v1_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +1928,7 @@ func (x *FetchChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchChunk.ProtoReflect.Descriptor instead.
 func (*FetchChunk) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{23}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *FetchChunk) GetTask() int32 {
@@ -1878,7 +1968,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_divisi_v1_control_proto_msgTypes[24]
+	mi := &file_divisi_v1_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +1980,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[24]
+	mi := &file_divisi_v1_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +1993,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{24}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CopyRequest) GetTask() *TaskID {
@@ -1924,7 +2014,7 @@ type CopyChunk struct {
 
 func (x *CopyChunk) Reset() {
 	*x = CopyChunk{}
-	mi := &file_divisi_v1_control_proto_msgTypes[25]
+	mi := &file_divisi_v1_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2026,7 @@ func (x *CopyChunk) String() string {
 func (*CopyChunk) ProtoMessage() {}
 
 func (x *CopyChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[25]
+	mi := &file_divisi_v1_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2039,7 @@ func (x *CopyChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyChunk.ProtoReflect.Descriptor instead.
 func (*CopyChunk) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{25}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CopyChunk) GetIndex() []byte {
@@ -1984,7 +2074,7 @@ type ReadLogRequest struct {
 
 func (x *ReadLogRequest) Reset() {
 	*x = ReadLogRequest{}
-	mi := &file_divisi_v1_control_proto_msgTypes[26]
+	mi := &file_divisi_v1_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2086,7 @@ func (x *ReadLogRequest) String() string {
 func (*ReadLogRequest) ProtoMessage() {}
 
 func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[26]
+	mi := &file_divisi_v1_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2099,7 @@ func (x *ReadLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogRequest) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{26}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReadLogRequest) GetTask() *TaskID {
@@ -2049,7 +2139,7 @@ type FromHost struct {
 
 func (x *FromHost) Reset() {
 	*x = FromHost{}
-	mi := &file_divisi_v1_control_proto_msgTypes[27]
+	mi := &file_divisi_v1_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2151,7 @@ func (x *FromHost) String() string {
 func (*FromHost) ProtoMessage() {}
 
 func (x *FromHost) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[27]
+	mi := &file_divisi_v1_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2164,7 @@ func (x *FromHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromHost.ProtoReflect.Descriptor instead.
 func (*FromHost) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{27}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FromHost) GetBody() isFromHost_Body {
@@ -2177,7 +2267,7 @@ type HostReady struct {
 
 func (x *HostReady) Reset() {
 	*x = HostReady{}
-	mi := &file_divisi_v1_control_proto_msgTypes[28]
+	mi := &file_divisi_v1_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2279,7 @@ func (x *HostReady) String() string {
 func (*HostReady) ProtoMessage() {}
 
 func (x *HostReady) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[28]
+	mi := &file_divisi_v1_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2292,7 @@ func (x *HostReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostReady.ProtoReflect.Descriptor instead.
 func (*HostReady) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{28}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *HostReady) GetProtocol() int32 {
@@ -2258,7 +2348,7 @@ type HostProgress struct {
 
 func (x *HostProgress) Reset() {
 	*x = HostProgress{}
-	mi := &file_divisi_v1_control_proto_msgTypes[29]
+	mi := &file_divisi_v1_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2360,7 @@ func (x *HostProgress) String() string {
 func (*HostProgress) ProtoMessage() {}
 
 func (x *HostProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[29]
+	mi := &file_divisi_v1_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2373,7 @@ func (x *HostProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostProgress.ProtoReflect.Descriptor instead.
 func (*HostProgress) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{29}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *HostProgress) GetTasks() []*TaskProgress {
@@ -2325,7 +2415,7 @@ type ToHost struct {
 
 func (x *ToHost) Reset() {
 	*x = ToHost{}
-	mi := &file_divisi_v1_control_proto_msgTypes[30]
+	mi := &file_divisi_v1_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2427,7 @@ func (x *ToHost) String() string {
 func (*ToHost) ProtoMessage() {}
 
 func (x *ToHost) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[30]
+	mi := &file_divisi_v1_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2440,7 @@ func (x *ToHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToHost.ProtoReflect.Descriptor instead.
 func (*ToHost) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{30}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ToHost) GetBody() isToHost_Body {
@@ -2487,7 +2577,7 @@ type HostInit struct {
 
 func (x *HostInit) Reset() {
 	*x = HostInit{}
-	mi := &file_divisi_v1_control_proto_msgTypes[31]
+	mi := &file_divisi_v1_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2499,7 +2589,7 @@ func (x *HostInit) String() string {
 func (*HostInit) ProtoMessage() {}
 
 func (x *HostInit) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[31]
+	mi := &file_divisi_v1_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2512,7 +2602,7 @@ func (x *HostInit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostInit.ProtoReflect.Descriptor instead.
 func (*HostInit) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{31}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *HostInit) GetJob() *JobSpec {
@@ -2594,7 +2684,7 @@ type HostStop struct {
 
 func (x *HostStop) Reset() {
 	*x = HostStop{}
-	mi := &file_divisi_v1_control_proto_msgTypes[32]
+	mi := &file_divisi_v1_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2696,7 @@ func (x *HostStop) String() string {
 func (*HostStop) ProtoMessage() {}
 
 func (x *HostStop) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_control_proto_msgTypes[32]
+	mi := &file_divisi_v1_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2709,7 @@ func (x *HostStop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostStop.ProtoReflect.Descriptor instead.
 func (*HostStop) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_control_proto_rawDescGZIP(), []int{32}
+	return file_divisi_v1_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *HostStop) GetWhy() string {
@@ -2666,7 +2756,11 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x05probe\x18\v \x01(\v2\x10.divisi.v1.ProbeH\x00R\x05probe\x12;\n" +
 	"\fadopt_blocks\x18\f \x01(\v2\x16.divisi.v1.AdoptBlocksH\x00R\vadoptBlocks\x12/\n" +
 	"\bcut_task\x18\r \x01(\v2\x12.divisi.v1.CutTaskH\x00R\acutTaskB\x06\n" +
-	"\x04body\"\xe8\x04\n" +
+	"\x04body\"\x0e\n" +
+	"\fEpochRequest\"\"\n" +
+	"\n" +
+	"EpochReply\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\xfc\x04\n" +
 	"\bRegister\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\x05R\bprotocol\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -2687,7 +2781,8 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x10unacked_failures\x18\x10 \x03(\v2\x16.divisi.v1.TaskFailureR\x0funackedFailures\x12\x18\n" +
 	"\amachine\x18\x11 \x01(\tR\amachine\x12\x19\n" +
 	"\bdata_dir\x18\x12 \x01(\tR\adataDir\x12\x1a\n" +
-	"\bdraining\x18\x13 \x01(\bR\bdraining\"G\n" +
+	"\bdraining\x18\x13 \x01(\bR\bdraining\x12\x12\n" +
+	"\x04more\x18\x14 \x01(\bR\x04more\"G\n" +
 	"\n" +
 	"HeldOutput\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12'\n" +
@@ -2826,9 +2921,10 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x0flow_water_bytes\x18\n" +
 	" \x01(\x03R\rlowWaterBytes\"\x1c\n" +
 	"\bHostStop\x12\x10\n" +
-	"\x03why\x18\x01 \x01(\tR\x03why2\x85\x01\n" +
+	"\x03why\x18\x01 \x01(\tR\x03why2\xbe\x01\n" +
 	"\aControl\x128\n" +
-	"\x06Attach\x12\x15.divisi.v1.FromWorker\x1a\x13.divisi.v1.ToWorker(\x010\x01\x12@\n" +
+	"\x06Attach\x12\x15.divisi.v1.FromWorker\x1a\x13.divisi.v1.ToWorker(\x010\x01\x127\n" +
+	"\x05Epoch\x12\x17.divisi.v1.EpochRequest\x1a\x15.divisi.v1.EpochReply\x12@\n" +
 	"\vGetArtifact\x12\x1d.divisi.v1.GetArtifactRequest\x1a\x10.divisi.v1.Chunk0\x012\xb7\x01\n" +
 	"\bExchange\x129\n" +
 	"\x05Fetch\x12\x17.divisi.v1.FetchRequest\x1a\x15.divisi.v1.FetchChunk0\x01\x126\n" +
@@ -2849,121 +2945,125 @@ func file_divisi_v1_control_proto_rawDescGZIP() []byte {
 	return file_divisi_v1_control_proto_rawDescData
 }
 
-var file_divisi_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_divisi_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_divisi_v1_control_proto_goTypes = []any{
 	(*FromWorker)(nil),         // 0: divisi.v1.FromWorker
 	(*ToWorker)(nil),           // 1: divisi.v1.ToWorker
-	(*Register)(nil),           // 2: divisi.v1.Register
-	(*HeldOutput)(nil),         // 3: divisi.v1.HeldOutput
-	(*Welcome)(nil),            // 4: divisi.v1.Welcome
-	(*Heartbeat)(nil),          // 5: divisi.v1.Heartbeat
-	(*Ack)(nil),                // 6: divisi.v1.Ack
-	(*Probe)(nil),              // 7: divisi.v1.Probe
-	(*Launch)(nil),             // 8: divisi.v1.Launch
-	(*CancelTask)(nil),         // 9: divisi.v1.CancelTask
-	(*CutTask)(nil),            // 10: divisi.v1.CutTask
-	(*TaskCut)(nil),            // 11: divisi.v1.TaskCut
-	(*JobUpdate)(nil),          // 12: divisi.v1.JobUpdate
-	(*EndJob)(nil),             // 13: divisi.v1.EndJob
-	(*JobGone)(nil),            // 14: divisi.v1.JobGone
-	(*BlocksLost)(nil),         // 15: divisi.v1.BlocksLost
-	(*AdoptBlocks)(nil),        // 16: divisi.v1.AdoptBlocks
-	(*BlocksAdopted)(nil),      // 17: divisi.v1.BlocksAdopted
-	(*Drain)(nil),              // 18: divisi.v1.Drain
-	(*Drained)(nil),            // 19: divisi.v1.Drained
-	(*GetArtifactRequest)(nil), // 20: divisi.v1.GetArtifactRequest
-	(*Chunk)(nil),              // 21: divisi.v1.Chunk
-	(*FetchRequest)(nil),       // 22: divisi.v1.FetchRequest
-	(*FetchChunk)(nil),         // 23: divisi.v1.FetchChunk
-	(*CopyRequest)(nil),        // 24: divisi.v1.CopyRequest
-	(*CopyChunk)(nil),          // 25: divisi.v1.CopyChunk
-	(*ReadLogRequest)(nil),     // 26: divisi.v1.ReadLogRequest
-	(*FromHost)(nil),           // 27: divisi.v1.FromHost
-	(*HostReady)(nil),          // 28: divisi.v1.HostReady
-	(*HostProgress)(nil),       // 29: divisi.v1.HostProgress
-	(*ToHost)(nil),             // 30: divisi.v1.ToHost
-	(*HostInit)(nil),           // 31: divisi.v1.HostInit
-	(*HostStop)(nil),           // 32: divisi.v1.HostStop
-	nil,                        // 33: divisi.v1.JobUpdate.PreparedEntry
-	(*TaskResult)(nil),         // 34: divisi.v1.TaskResult
-	(*TaskFailure)(nil),        // 35: divisi.v1.TaskFailure
-	(*JobSpec)(nil),            // 36: divisi.v1.JobSpec
-	(*Locations)(nil),          // 37: divisi.v1.Locations
-	(*TaskID)(nil),             // 38: divisi.v1.TaskID
-	(*TaskProgress)(nil),       // 39: divisi.v1.TaskProgress
-	(*TaskSpec)(nil),           // 40: divisi.v1.TaskSpec
-	(*Cut)(nil),                // 41: divisi.v1.Cut
+	(*EpochRequest)(nil),       // 2: divisi.v1.EpochRequest
+	(*EpochReply)(nil),         // 3: divisi.v1.EpochReply
+	(*Register)(nil),           // 4: divisi.v1.Register
+	(*HeldOutput)(nil),         // 5: divisi.v1.HeldOutput
+	(*Welcome)(nil),            // 6: divisi.v1.Welcome
+	(*Heartbeat)(nil),          // 7: divisi.v1.Heartbeat
+	(*Ack)(nil),                // 8: divisi.v1.Ack
+	(*Probe)(nil),              // 9: divisi.v1.Probe
+	(*Launch)(nil),             // 10: divisi.v1.Launch
+	(*CancelTask)(nil),         // 11: divisi.v1.CancelTask
+	(*CutTask)(nil),            // 12: divisi.v1.CutTask
+	(*TaskCut)(nil),            // 13: divisi.v1.TaskCut
+	(*JobUpdate)(nil),          // 14: divisi.v1.JobUpdate
+	(*EndJob)(nil),             // 15: divisi.v1.EndJob
+	(*JobGone)(nil),            // 16: divisi.v1.JobGone
+	(*BlocksLost)(nil),         // 17: divisi.v1.BlocksLost
+	(*AdoptBlocks)(nil),        // 18: divisi.v1.AdoptBlocks
+	(*BlocksAdopted)(nil),      // 19: divisi.v1.BlocksAdopted
+	(*Drain)(nil),              // 20: divisi.v1.Drain
+	(*Drained)(nil),            // 21: divisi.v1.Drained
+	(*GetArtifactRequest)(nil), // 22: divisi.v1.GetArtifactRequest
+	(*Chunk)(nil),              // 23: divisi.v1.Chunk
+	(*FetchRequest)(nil),       // 24: divisi.v1.FetchRequest
+	(*FetchChunk)(nil),         // 25: divisi.v1.FetchChunk
+	(*CopyRequest)(nil),        // 26: divisi.v1.CopyRequest
+	(*CopyChunk)(nil),          // 27: divisi.v1.CopyChunk
+	(*ReadLogRequest)(nil),     // 28: divisi.v1.ReadLogRequest
+	(*FromHost)(nil),           // 29: divisi.v1.FromHost
+	(*HostReady)(nil),          // 30: divisi.v1.HostReady
+	(*HostProgress)(nil),       // 31: divisi.v1.HostProgress
+	(*ToHost)(nil),             // 32: divisi.v1.ToHost
+	(*HostInit)(nil),           // 33: divisi.v1.HostInit
+	(*HostStop)(nil),           // 34: divisi.v1.HostStop
+	nil,                        // 35: divisi.v1.JobUpdate.PreparedEntry
+	(*TaskResult)(nil),         // 36: divisi.v1.TaskResult
+	(*TaskFailure)(nil),        // 37: divisi.v1.TaskFailure
+	(*JobSpec)(nil),            // 38: divisi.v1.JobSpec
+	(*Locations)(nil),          // 39: divisi.v1.Locations
+	(*TaskID)(nil),             // 40: divisi.v1.TaskID
+	(*TaskProgress)(nil),       // 41: divisi.v1.TaskProgress
+	(*TaskSpec)(nil),           // 42: divisi.v1.TaskSpec
+	(*Cut)(nil),                // 43: divisi.v1.Cut
 }
 var file_divisi_v1_control_proto_depIdxs = []int32{
-	2,  // 0: divisi.v1.FromWorker.register:type_name -> divisi.v1.Register
-	5,  // 1: divisi.v1.FromWorker.heartbeat:type_name -> divisi.v1.Heartbeat
-	34, // 2: divisi.v1.FromWorker.result:type_name -> divisi.v1.TaskResult
-	35, // 3: divisi.v1.FromWorker.failure:type_name -> divisi.v1.TaskFailure
-	14, // 4: divisi.v1.FromWorker.job_gone:type_name -> divisi.v1.JobGone
-	19, // 5: divisi.v1.FromWorker.drained:type_name -> divisi.v1.Drained
-	15, // 6: divisi.v1.FromWorker.blocks_lost:type_name -> divisi.v1.BlocksLost
-	17, // 7: divisi.v1.FromWorker.blocks_adopted:type_name -> divisi.v1.BlocksAdopted
-	11, // 8: divisi.v1.FromWorker.task_cut:type_name -> divisi.v1.TaskCut
-	4,  // 9: divisi.v1.ToWorker.welcome:type_name -> divisi.v1.Welcome
-	8,  // 10: divisi.v1.ToWorker.launch:type_name -> divisi.v1.Launch
-	9,  // 11: divisi.v1.ToWorker.cancel_task:type_name -> divisi.v1.CancelTask
-	36, // 12: divisi.v1.ToWorker.job:type_name -> divisi.v1.JobSpec
-	12, // 13: divisi.v1.ToWorker.job_update:type_name -> divisi.v1.JobUpdate
-	37, // 14: divisi.v1.ToWorker.locations:type_name -> divisi.v1.Locations
-	13, // 15: divisi.v1.ToWorker.end_job:type_name -> divisi.v1.EndJob
-	18, // 16: divisi.v1.ToWorker.drain:type_name -> divisi.v1.Drain
-	6,  // 17: divisi.v1.ToWorker.ack:type_name -> divisi.v1.Ack
-	7,  // 18: divisi.v1.ToWorker.probe:type_name -> divisi.v1.Probe
-	16, // 19: divisi.v1.ToWorker.adopt_blocks:type_name -> divisi.v1.AdoptBlocks
-	10, // 20: divisi.v1.ToWorker.cut_task:type_name -> divisi.v1.CutTask
-	38, // 21: divisi.v1.Register.running:type_name -> divisi.v1.TaskID
-	3,  // 22: divisi.v1.Register.held:type_name -> divisi.v1.HeldOutput
-	34, // 23: divisi.v1.Register.unacked_results:type_name -> divisi.v1.TaskResult
-	35, // 24: divisi.v1.Register.unacked_failures:type_name -> divisi.v1.TaskFailure
-	38, // 25: divisi.v1.HeldOutput.tasks:type_name -> divisi.v1.TaskID
-	39, // 26: divisi.v1.Heartbeat.tasks:type_name -> divisi.v1.TaskProgress
-	38, // 27: divisi.v1.Ack.task:type_name -> divisi.v1.TaskID
-	40, // 28: divisi.v1.Launch.task:type_name -> divisi.v1.TaskSpec
-	38, // 29: divisi.v1.CancelTask.id:type_name -> divisi.v1.TaskID
-	38, // 30: divisi.v1.CutTask.id:type_name -> divisi.v1.TaskID
-	38, // 31: divisi.v1.TaskCut.id:type_name -> divisi.v1.TaskID
-	41, // 32: divisi.v1.TaskCut.cut:type_name -> divisi.v1.Cut
-	33, // 33: divisi.v1.JobUpdate.prepared:type_name -> divisi.v1.JobUpdate.PreparedEntry
-	38, // 34: divisi.v1.BlocksLost.tasks:type_name -> divisi.v1.TaskID
-	38, // 35: divisi.v1.AdoptBlocks.tasks:type_name -> divisi.v1.TaskID
-	38, // 36: divisi.v1.BlocksAdopted.tasks:type_name -> divisi.v1.TaskID
-	38, // 37: divisi.v1.BlocksAdopted.failed:type_name -> divisi.v1.TaskID
-	38, // 38: divisi.v1.FetchRequest.tasks:type_name -> divisi.v1.TaskID
-	38, // 39: divisi.v1.CopyRequest.task:type_name -> divisi.v1.TaskID
-	38, // 40: divisi.v1.ReadLogRequest.task:type_name -> divisi.v1.TaskID
-	28, // 41: divisi.v1.FromHost.ready:type_name -> divisi.v1.HostReady
-	34, // 42: divisi.v1.FromHost.result:type_name -> divisi.v1.TaskResult
-	35, // 43: divisi.v1.FromHost.failure:type_name -> divisi.v1.TaskFailure
-	29, // 44: divisi.v1.FromHost.progress:type_name -> divisi.v1.HostProgress
-	11, // 45: divisi.v1.FromHost.task_cut:type_name -> divisi.v1.TaskCut
-	39, // 46: divisi.v1.HostProgress.tasks:type_name -> divisi.v1.TaskProgress
-	31, // 47: divisi.v1.ToHost.init:type_name -> divisi.v1.HostInit
-	40, // 48: divisi.v1.ToHost.run:type_name -> divisi.v1.TaskSpec
-	9,  // 49: divisi.v1.ToHost.cancel:type_name -> divisi.v1.CancelTask
-	37, // 50: divisi.v1.ToHost.locations:type_name -> divisi.v1.Locations
-	12, // 51: divisi.v1.ToHost.job_update:type_name -> divisi.v1.JobUpdate
-	32, // 52: divisi.v1.ToHost.stop:type_name -> divisi.v1.HostStop
-	10, // 53: divisi.v1.ToHost.cut_task:type_name -> divisi.v1.CutTask
-	36, // 54: divisi.v1.HostInit.job:type_name -> divisi.v1.JobSpec
+	4,  // 0: divisi.v1.FromWorker.register:type_name -> divisi.v1.Register
+	7,  // 1: divisi.v1.FromWorker.heartbeat:type_name -> divisi.v1.Heartbeat
+	36, // 2: divisi.v1.FromWorker.result:type_name -> divisi.v1.TaskResult
+	37, // 3: divisi.v1.FromWorker.failure:type_name -> divisi.v1.TaskFailure
+	16, // 4: divisi.v1.FromWorker.job_gone:type_name -> divisi.v1.JobGone
+	21, // 5: divisi.v1.FromWorker.drained:type_name -> divisi.v1.Drained
+	17, // 6: divisi.v1.FromWorker.blocks_lost:type_name -> divisi.v1.BlocksLost
+	19, // 7: divisi.v1.FromWorker.blocks_adopted:type_name -> divisi.v1.BlocksAdopted
+	13, // 8: divisi.v1.FromWorker.task_cut:type_name -> divisi.v1.TaskCut
+	6,  // 9: divisi.v1.ToWorker.welcome:type_name -> divisi.v1.Welcome
+	10, // 10: divisi.v1.ToWorker.launch:type_name -> divisi.v1.Launch
+	11, // 11: divisi.v1.ToWorker.cancel_task:type_name -> divisi.v1.CancelTask
+	38, // 12: divisi.v1.ToWorker.job:type_name -> divisi.v1.JobSpec
+	14, // 13: divisi.v1.ToWorker.job_update:type_name -> divisi.v1.JobUpdate
+	39, // 14: divisi.v1.ToWorker.locations:type_name -> divisi.v1.Locations
+	15, // 15: divisi.v1.ToWorker.end_job:type_name -> divisi.v1.EndJob
+	20, // 16: divisi.v1.ToWorker.drain:type_name -> divisi.v1.Drain
+	8,  // 17: divisi.v1.ToWorker.ack:type_name -> divisi.v1.Ack
+	9,  // 18: divisi.v1.ToWorker.probe:type_name -> divisi.v1.Probe
+	18, // 19: divisi.v1.ToWorker.adopt_blocks:type_name -> divisi.v1.AdoptBlocks
+	12, // 20: divisi.v1.ToWorker.cut_task:type_name -> divisi.v1.CutTask
+	40, // 21: divisi.v1.Register.running:type_name -> divisi.v1.TaskID
+	5,  // 22: divisi.v1.Register.held:type_name -> divisi.v1.HeldOutput
+	36, // 23: divisi.v1.Register.unacked_results:type_name -> divisi.v1.TaskResult
+	37, // 24: divisi.v1.Register.unacked_failures:type_name -> divisi.v1.TaskFailure
+	40, // 25: divisi.v1.HeldOutput.tasks:type_name -> divisi.v1.TaskID
+	41, // 26: divisi.v1.Heartbeat.tasks:type_name -> divisi.v1.TaskProgress
+	40, // 27: divisi.v1.Ack.task:type_name -> divisi.v1.TaskID
+	42, // 28: divisi.v1.Launch.task:type_name -> divisi.v1.TaskSpec
+	40, // 29: divisi.v1.CancelTask.id:type_name -> divisi.v1.TaskID
+	40, // 30: divisi.v1.CutTask.id:type_name -> divisi.v1.TaskID
+	40, // 31: divisi.v1.TaskCut.id:type_name -> divisi.v1.TaskID
+	43, // 32: divisi.v1.TaskCut.cut:type_name -> divisi.v1.Cut
+	35, // 33: divisi.v1.JobUpdate.prepared:type_name -> divisi.v1.JobUpdate.PreparedEntry
+	40, // 34: divisi.v1.BlocksLost.tasks:type_name -> divisi.v1.TaskID
+	40, // 35: divisi.v1.AdoptBlocks.tasks:type_name -> divisi.v1.TaskID
+	40, // 36: divisi.v1.BlocksAdopted.tasks:type_name -> divisi.v1.TaskID
+	40, // 37: divisi.v1.BlocksAdopted.failed:type_name -> divisi.v1.TaskID
+	40, // 38: divisi.v1.FetchRequest.tasks:type_name -> divisi.v1.TaskID
+	40, // 39: divisi.v1.CopyRequest.task:type_name -> divisi.v1.TaskID
+	40, // 40: divisi.v1.ReadLogRequest.task:type_name -> divisi.v1.TaskID
+	30, // 41: divisi.v1.FromHost.ready:type_name -> divisi.v1.HostReady
+	36, // 42: divisi.v1.FromHost.result:type_name -> divisi.v1.TaskResult
+	37, // 43: divisi.v1.FromHost.failure:type_name -> divisi.v1.TaskFailure
+	31, // 44: divisi.v1.FromHost.progress:type_name -> divisi.v1.HostProgress
+	13, // 45: divisi.v1.FromHost.task_cut:type_name -> divisi.v1.TaskCut
+	41, // 46: divisi.v1.HostProgress.tasks:type_name -> divisi.v1.TaskProgress
+	33, // 47: divisi.v1.ToHost.init:type_name -> divisi.v1.HostInit
+	42, // 48: divisi.v1.ToHost.run:type_name -> divisi.v1.TaskSpec
+	11, // 49: divisi.v1.ToHost.cancel:type_name -> divisi.v1.CancelTask
+	39, // 50: divisi.v1.ToHost.locations:type_name -> divisi.v1.Locations
+	14, // 51: divisi.v1.ToHost.job_update:type_name -> divisi.v1.JobUpdate
+	34, // 52: divisi.v1.ToHost.stop:type_name -> divisi.v1.HostStop
+	12, // 53: divisi.v1.ToHost.cut_task:type_name -> divisi.v1.CutTask
+	38, // 54: divisi.v1.HostInit.job:type_name -> divisi.v1.JobSpec
 	0,  // 55: divisi.v1.Control.Attach:input_type -> divisi.v1.FromWorker
-	20, // 56: divisi.v1.Control.GetArtifact:input_type -> divisi.v1.GetArtifactRequest
-	22, // 57: divisi.v1.Exchange.Fetch:input_type -> divisi.v1.FetchRequest
-	24, // 58: divisi.v1.Exchange.Copy:input_type -> divisi.v1.CopyRequest
-	26, // 59: divisi.v1.Exchange.ReadLog:input_type -> divisi.v1.ReadLogRequest
-	27, // 60: divisi.v1.Host.Attach:input_type -> divisi.v1.FromHost
-	1,  // 61: divisi.v1.Control.Attach:output_type -> divisi.v1.ToWorker
-	21, // 62: divisi.v1.Control.GetArtifact:output_type -> divisi.v1.Chunk
-	23, // 63: divisi.v1.Exchange.Fetch:output_type -> divisi.v1.FetchChunk
-	25, // 64: divisi.v1.Exchange.Copy:output_type -> divisi.v1.CopyChunk
-	21, // 65: divisi.v1.Exchange.ReadLog:output_type -> divisi.v1.Chunk
-	30, // 66: divisi.v1.Host.Attach:output_type -> divisi.v1.ToHost
-	61, // [61:67] is the sub-list for method output_type
-	55, // [55:61] is the sub-list for method input_type
+	2,  // 56: divisi.v1.Control.Epoch:input_type -> divisi.v1.EpochRequest
+	22, // 57: divisi.v1.Control.GetArtifact:input_type -> divisi.v1.GetArtifactRequest
+	24, // 58: divisi.v1.Exchange.Fetch:input_type -> divisi.v1.FetchRequest
+	26, // 59: divisi.v1.Exchange.Copy:input_type -> divisi.v1.CopyRequest
+	28, // 60: divisi.v1.Exchange.ReadLog:input_type -> divisi.v1.ReadLogRequest
+	29, // 61: divisi.v1.Host.Attach:input_type -> divisi.v1.FromHost
+	1,  // 62: divisi.v1.Control.Attach:output_type -> divisi.v1.ToWorker
+	3,  // 63: divisi.v1.Control.Epoch:output_type -> divisi.v1.EpochReply
+	23, // 64: divisi.v1.Control.GetArtifact:output_type -> divisi.v1.Chunk
+	25, // 65: divisi.v1.Exchange.Fetch:output_type -> divisi.v1.FetchChunk
+	27, // 66: divisi.v1.Exchange.Copy:output_type -> divisi.v1.CopyChunk
+	23, // 67: divisi.v1.Exchange.ReadLog:output_type -> divisi.v1.Chunk
+	32, // 68: divisi.v1.Host.Attach:output_type -> divisi.v1.ToHost
+	62, // [62:69] is the sub-list for method output_type
+	55, // [55:62] is the sub-list for method input_type
 	55, // [55:55] is the sub-list for extension type_name
 	55, // [55:55] is the sub-list for extension extendee
 	0,  // [0:55] is the sub-list for field type_name
@@ -3000,14 +3100,14 @@ func file_divisi_v1_control_proto_init() {
 		(*ToWorker_AdoptBlocks)(nil),
 		(*ToWorker_CutTask)(nil),
 	}
-	file_divisi_v1_control_proto_msgTypes[27].OneofWrappers = []any{
+	file_divisi_v1_control_proto_msgTypes[29].OneofWrappers = []any{
 		(*FromHost_Ready)(nil),
 		(*FromHost_Result)(nil),
 		(*FromHost_Failure)(nil),
 		(*FromHost_Progress)(nil),
 		(*FromHost_TaskCut)(nil),
 	}
-	file_divisi_v1_control_proto_msgTypes[30].OneofWrappers = []any{
+	file_divisi_v1_control_proto_msgTypes[32].OneofWrappers = []any{
 		(*ToHost_Init)(nil),
 		(*ToHost_Run)(nil),
 		(*ToHost_Cancel)(nil),
@@ -3022,7 +3122,7 @@ func file_divisi_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_divisi_v1_control_proto_rawDesc), len(file_divisi_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Control_Attach_FullMethodName      = "/divisi.v1.Control/Attach"
+	Control_Epoch_FullMethodName       = "/divisi.v1.Control/Epoch"
 	Control_GetArtifact_FullMethodName = "/divisi.v1.Control/GetArtifact"
 )
 
@@ -35,6 +36,9 @@ type ControlClient interface {
 	// the first answer Welcome or a status error: FAILED_PRECONDITION for another
 	// protocol version (the text names both), ABORTED for a stale incarnation or epoch.
 	Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FromWorker, ToWorker], error)
+	// Epoch says whether a coordinator is at work here, and which: workers that hear nothing
+	// of theirs ask the others.
+	Epoch(ctx context.Context, in *EpochRequest, opts ...grpc.CallOption) (*EpochReply, error)
 	// GetArtifact streams what was uploaded, by its SHA-256.
 	GetArtifact(ctx context.Context, in *GetArtifactRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error)
 }
@@ -59,6 +63,16 @@ func (c *controlClient) Attach(ctx context.Context, opts ...grpc.CallOption) (gr
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Control_AttachClient = grpc.BidiStreamingClient[FromWorker, ToWorker]
+
+func (c *controlClient) Epoch(ctx context.Context, in *EpochRequest, opts ...grpc.CallOption) (*EpochReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EpochReply)
+	err := c.cc.Invoke(ctx, Control_Epoch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *controlClient) GetArtifact(ctx context.Context, in *GetArtifactRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Chunk], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -89,6 +103,9 @@ type ControlServer interface {
 	// the first answer Welcome or a status error: FAILED_PRECONDITION for another
 	// protocol version (the text names both), ABORTED for a stale incarnation or epoch.
 	Attach(grpc.BidiStreamingServer[FromWorker, ToWorker]) error
+	// Epoch says whether a coordinator is at work here, and which: workers that hear nothing
+	// of theirs ask the others.
+	Epoch(context.Context, *EpochRequest) (*EpochReply, error)
 	// GetArtifact streams what was uploaded, by its SHA-256.
 	GetArtifact(*GetArtifactRequest, grpc.ServerStreamingServer[Chunk]) error
 	mustEmbedUnimplementedControlServer()
@@ -103,6 +120,9 @@ type UnimplementedControlServer struct{}
 
 func (UnimplementedControlServer) Attach(grpc.BidiStreamingServer[FromWorker, ToWorker]) error {
 	return status.Error(codes.Unimplemented, "method Attach not implemented")
+}
+func (UnimplementedControlServer) Epoch(context.Context, *EpochRequest) (*EpochReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Epoch not implemented")
 }
 func (UnimplementedControlServer) GetArtifact(*GetArtifactRequest, grpc.ServerStreamingServer[Chunk]) error {
 	return status.Error(codes.Unimplemented, "method GetArtifact not implemented")
@@ -135,6 +155,24 @@ func _Control_Attach_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Control_AttachServer = grpc.BidiStreamingServer[FromWorker, ToWorker]
 
+func _Control_Epoch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EpochRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Epoch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Epoch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Epoch(ctx, req.(*EpochRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Control_GetArtifact_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(GetArtifactRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -152,7 +190,12 @@ type Control_GetArtifactServer = grpc.ServerStreamingServer[Chunk]
 var Control_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "divisi.v1.Control",
 	HandlerType: (*ControlServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Epoch",
+			Handler:    _Control_Epoch_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Attach",
