@@ -40,7 +40,7 @@ type flagSpec struct {
 }
 
 var flagSpecs = []flagSpec{
-	{name: "cluster", value: "HOST:PORT", usage: "run there (or DIVISI_CLUSTER); without it: in this process",
+	{name: "cluster", value: "HOST:PORT[,HOST:PORT]", usage: "run there (or DIVISI_CLUSTER), several: of standbys; without it: in this process",
 		set: func(f *flags, v string) error { f.cluster = v; return nil }},
 	{name: "parallelism", value: "N", usage: "tasks at a time, in this process (default: cores)",
 		set: func(f *flags, v string) error { return positive(&f.parallelism, v) }},

@@ -51,7 +51,7 @@ func (c choice) Set(v string) error {
 
 // clusterFlags adds the flags that say which cluster is meant.
 func (a *app) clusterFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.cluster, "cluster", "", "the coordinator's HOST:PORT (or DIVISI_CLUSTER, or that of a local cluster)")
+	cmd.Flags().StringVar(&a.cluster, "cluster", "", "the coordinator's HOST:PORT, several with commas between when there are standbys (or DIVISI_CLUSTER, or that of a local cluster)")
 	a.dirFlag(cmd)
 }
 

@@ -40,6 +40,18 @@ func TestTakeOver(t *testing.T) {
 			id := submitJob(t, first.ready.Address, "--gate", gate, in, out)
 			eventually(t, "a task that waits", func() bool { _, err := os.Stat(gate + ".waiting"); return err == nil })
 
+			// A client that knows both addresses follows the job from one to the other.
+			both := first.ready.Address + "," + second[2]
+			wait := exec.Command(divisi, "wait", "--cluster", both, "--timeout", "3m", id)
+			var said lockedBuffer
+			wait.Stdout, wait.Stderr = &said, &said
+			if err := wait.Start(); err != nil {
+				t.Fatal(err)
+			}
+			waited := make(chan error, 1)
+			go func() { waited <- wait.Wait() }()
+			defer wait.Process.Kill()
+
 			ready := make(chan *daemon, 1)
 			if how == "--standby" { // it waits from before the fault
 				go func() {
@@ -67,6 +79,11 @@ func TestTakeOver(t *testing.T) {
 			}
 			ranOnce(t, finish(t, next.ready.Address, id))
 			t.Logf("the job ended %s after the first was stopped", time.Since(stopped).Round(time.Millisecond))
+			if err := <-waited; err != nil {
+				t.Errorf("the client that waits: %v: %s", err, &said)
+			}
+			submitted := submitJob(t, both, in, out+"-after") // while the first one is still stopped
+			finish(t, both, submitted)
 
 			first.signal(t, syscall.SIGCONT)
 			select {

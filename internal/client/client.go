@@ -5,161 +5,75 @@ package client
 
 import (
 	"context"
-	"errors"
 	"io"
 	"iter"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
 
 	pb "github.com/divisi-data/divisi/proto/divisipb"
-
-	"github.com/divisi-data/divisi/internal/version"
 )
 
-// DialTimeout is how long Dial waits for a coordinator to answer, unless its
-// context ends earlier.
-const DialTimeout = 5 * time.Second
-
-// DialPatience is how long DialPatiently waits for a coordinator that is not there.
-const DialPatience = 3 * time.Second
-
-// DialPatiently is Dial for those who come to submit: a coordinator that is being
-// started again is waited for.
-func DialPatiently(ctx context.Context, addr string) (*Client, error) {
-	delay := 50 * time.Millisecond
-	for begin := time.Now(); ; {
-		c, err := Dial(ctx, addr)
-		var away *Unreachable
-		if !errors.As(err, &away) || time.Since(begin)+delay > DialPatience {
-			return c, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(delay):
-		}
-		delay = min(2*delay, time.Second)
-	}
-}
-
-// A connection over which nothing comes is asked whether it lives after so long, and
-// given up after so much more.
-const (
-	pingAfter  = 10 * time.Second
-	pingWithin = 10 * time.Second
-)
-
-// A Client is a connection to one coordinator. It is safe for many goroutines.
-type Client struct {
-	addr  string
-	conn  *grpc.ClientConn
-	rpc   pb.ClientClient
-	hello *pb.HelloReply
-	// away is how long a coordinator may be gone while a job is followed.
-	away time.Duration
-}
-
-// Dial connects to the coordinator at addr and compares protocol versions. It
-// fails with an *Unreachable or a *VersionSkew. The caller closes the client.
-func Dial(ctx context.Context, addr string) (*Client, error) {
-	conn, err := grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWithin}),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: DialTimeout,
-		}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
-	if err != nil {
-		return nil, &Unreachable{Addr: addr, Err: err}
-	}
-	c := &Client{addr: addr, conn: conn, rpc: pb.NewClientClient(conn), away: time.Minute}
-	hctx, cancel := context.WithTimeout(ctx, DialTimeout)
-	defer cancel()
-	c.hello, err = c.rpc.Hello(hctx, &pb.HelloRequest{Protocol: version.Protocol, Version: version.String()})
-	if err != nil {
-		conn.Close()
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, c.translate("hello", err)
-	}
-	if c.hello.Protocol != version.Protocol {
-		conn.Close()
-		return nil, &VersionSkew{Addr: addr, Have: version.Protocol, Want: c.hello.Protocol, Version: c.hello.Version}
-	}
-	return c, nil
-}
-
-// Close ends the connection.
-func (c *Client) Close() error { return c.conn.Close() }
-
-// Addr is where the coordinator is.
+// Addr is where the coordinator is: all addresses, with commas between.
 func (c *Client) Addr() string { return c.addr }
-
-// Cluster is what the coordinator said of itself when the connection was made:
-// its name, the address of its pages ("" for none), platforms and slots.
-func (c *Client) Cluster() *pb.HelloReply { return c.hello }
 
 // Job is the state of a job; id may be the beginning of one, if only one has it.
 func (c *Client) Job(ctx context.Context, id string) (*pb.JobStatus, error) {
-	s, err := c.rpc.GetJob(ctx, &pb.GetJobRequest{Job: id})
+	s, err := c.rpc().GetJob(ctx, &pb.GetJobRequest{Job: id})
 	return s, c.translate("job "+id, err)
 }
 
 // JobWithPlan is Job with the serialised plan in it.
 func (c *Client) JobWithPlan(ctx context.Context, id string) (*pb.JobStatus, error) {
-	s, err := c.rpc.GetJob(ctx, &pb.GetJobRequest{Job: id, Plan: true})
+	s, err := c.rpc().GetJob(ctx, &pb.GetJobRequest{Job: id, Plan: true})
 	return s, c.translate("job "+id, err)
 }
 
 // Jobs lists jobs, newest first. State is a state's name in lower case, "active",
 // or "" for all; limit 0 is the coordinator's choice.
 func (c *Client) Jobs(ctx context.Context, state string, limit int) ([]*pb.JobStatus, error) {
-	r, err := c.rpc.ListJobs(ctx, &pb.ListJobsRequest{State: state, Limit: int32(limit)})
+	r, err := c.rpc().ListJobs(ctx, &pb.ListJobsRequest{State: state, Limit: int32(limit)})
 	return r.GetJobs(), c.translate("list jobs", err)
 }
 
 // Cancel asks for the end of a job and returns the state it is in now.
 func (c *Client) Cancel(ctx context.Context, id, why string) (pb.JobState, error) {
 	req := &pb.CancelJobRequest{Job: id, Why: why}
-	r, err := retry(ctx, c, func() (*pb.CancelJobReply, error) { return c.rpc.CancelJob(ctx, req) })
+	r, err := retry(ctx, c, func(ctx context.Context, rpc pb.ClientClient) (*pb.CancelJobReply, error) {
+		return rpc.CancelJob(ctx, req)
+	})
 	return r.GetState(), c.translate("cancel "+id, err)
 }
 
 // Retry submits an ended job again, as a new one, and returns its id.
 func (c *Client) Retry(ctx context.Context, id string) (string, error) {
-	r, err := c.rpc.RetryJob(ctx, &pb.RetryJobRequest{Job: id})
+	r, err := c.rpc().RetryJob(ctx, &pb.RetryJobRequest{Job: id})
 	return r.GetJob(), c.translate("retry "+id, err)
 }
 
 // Workers lists the cluster's workers.
 func (c *Client) Workers(ctx context.Context) ([]*pb.WorkerStatus, error) {
-	r, err := c.rpc.ListWorkers(ctx, &pb.ListWorkersRequest{})
+	r, err := c.rpc().ListWorkers(ctx, &pb.ListWorkersRequest{})
 	return r.GetWorkers(), c.translate("list workers", err)
 }
 
 // Drain asks a worker to finish what it runs, at most for grace, and to go.
 func (c *Client) Drain(ctx context.Context, worker string, grace time.Duration) error {
-	_, err := c.rpc.DrainWorker(ctx, &pb.DrainWorkerRequest{Worker: worker, GraceMillis: grace.Milliseconds()})
+	_, err := c.rpc().DrainWorker(ctx, &pb.DrainWorkerRequest{Worker: worker, GraceMillis: grace.Milliseconds()})
 	return c.translate("drain "+worker, err)
 }
 
 // Logs yields logs of a job's attempts; stage, index and attempt of -1 stand for
 // all. With follow it goes on until the job has ended. An error ends the sequence.
 func (c *Client) Logs(ctx context.Context, req *pb.LogsRequest) iter.Seq2[*pb.LogChunk, error] {
-	return stream(c, "logs of "+req.Job, func() (grpc.ServerStreamingClient[pb.LogChunk], error) { return c.rpc.Logs(ctx, req) })
+	return stream(c, "logs of "+req.Job, func() (grpc.ServerStreamingClient[pb.LogChunk], error) { return c.rpc().Logs(ctx, req) })
 }
 
 // Events yields a job's event log from a sequence number on; with follow it goes
 // on until the job has ended. An error ends the sequence.
 func (c *Client) Events(ctx context.Context, id string, from uint64, follow bool) iter.Seq2[*pb.Event, error] {
 	return stream(c, "events of "+id, func() (grpc.ServerStreamingClient[pb.Event], error) {
-		return c.rpc.Events(ctx, &pb.EventsRequest{Job: id, From: from, Follow: follow})
+		return c.rpc().Events(ctx, &pb.EventsRequest{Job: id, From: from, Follow: follow})
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,15 +30,26 @@ import (
 type fake struct {
 	pb.UnimplementedClientServer
 	protocol int32
+	epoch    uint64
+	stopped  chan struct{} // closed: it answers nothing, as if its process was stopped; nil: never
+	standby  atomic.Bool   // it does not answer yet
 
 	mu        sync.Mutex
 	artifacts map[string][]byte
 	jobs      []*pb.SubmitRequest
-	watch     [][]any // per call: *pb.JobStatus or error, then the stream ends
+	watch     [][]any // per call: *pb.JobStatus, an error, or what to close when it stops; then the stream ends
 }
 
-func (f *fake) Hello(context.Context, *pb.HelloRequest) (*pb.HelloReply, error) {
-	return &pb.HelloReply{Protocol: f.protocol, Version: "v9", Slots: 3}, nil
+func (f *fake) Hello(ctx context.Context, _ *pb.HelloRequest) (*pb.HelloReply, error) {
+	select {
+	case <-f.stopped:
+		<-ctx.Done()
+	default:
+	}
+	if f.standby.Load() {
+		return nil, status.Error(codes.Unavailable, "not yet")
+	}
+	return &pb.HelloReply{Protocol: f.protocol, Version: "v9", Slots: 3, Epoch: f.epoch}, nil
 }
 
 func (f *fake) HasArtifacts(_ context.Context, r *pb.HasArtifactsRequest) (*pb.HasArtifactsReply, error) {
@@ -99,6 +111,10 @@ func (f *fake) WatchJob(_ *pb.WatchJobRequest, s grpc.ServerStreamingServer[pb.J
 	f.mu.Unlock()
 	for _, x := range script {
 		switch x := x.(type) {
+		case chan struct{}:
+			close(x)
+			<-s.Context().Done()
+			return s.Context().Err()
 		case error:
 			return x
 		case *pb.JobStatus:

@@ -42,7 +42,9 @@ func (e *VersionSkew) Error() string {
 
 // translate turns an RPC's error into one of this package's, with the words of the
 // coordinator and without the words of gRPC.
-func (c *Client) translate(op string, err error) error {
+func (c *Client) translate(op string, err error) error { return translate(c.current().addr, op, err) }
+
+func translate(addr, op string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -53,12 +55,12 @@ func (c *Client) translate(op string, err error) error {
 	text := errors.New(st.Message())
 	switch st.Code() {
 	case codes.Unavailable:
-		return &Unreachable{Addr: c.addr, Err: text}
+		return &Unreachable{Addr: addr, Err: text}
 	case codes.Unimplemented:
-		return &Unreachable{Addr: c.addr, Err: fmt.Errorf("no divisi coordinator of this release answers there: %w", text)}
+		return &Unreachable{Addr: addr, Err: fmt.Errorf("no divisi coordinator of this release answers there: %w", text)}
 	case codes.DeadlineExceeded:
 		if op == "hello" {
-			return &Unreachable{Addr: c.addr, Err: fmt.Errorf("no answer within %v", DialTimeout)}
+			return &Unreachable{Addr: addr, Err: errors.New("no answer in time")}
 		}
 		return fmt.Errorf("%s: %w", op, context.DeadlineExceeded)
 	case codes.Canceled:

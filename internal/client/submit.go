@@ -76,7 +76,7 @@ func (c *Client) Submit(ctx context.Context, s Submission) (string, error) {
 	// answer was lost.
 	sctx, stop := context.WithTimeout(context.WithoutCancel(ctx), submitWithin)
 	defer stop()
-	r, err := retry(sctx, c, func() (*pb.SubmitReply, error) { return c.rpc.Submit(sctx, req) })
+	r, err := retry(sctx, c, func(ctx context.Context, rpc pb.ClientClient) (*pb.SubmitReply, error) { return rpc.Submit(ctx, req) })
 	if err != nil {
 		return "", c.translate("submit "+s.Job.Name, err)
 	}
@@ -113,7 +113,9 @@ func (c *Client) upload(ctx context.Context, arts []artifact) error {
 			req.Sha256 = append(req.Sha256, a.sha)
 		}
 	}
-	r, err := retry(ctx, c, func() (*pb.HasArtifactsReply, error) { return c.rpc.HasArtifacts(ctx, req) })
+	r, err := retry(ctx, c, func(ctx context.Context, rpc pb.ClientClient) (*pb.HasArtifactsReply, error) {
+		return rpc.HasArtifacts(ctx, req)
+	})
 	if err != nil {
 		return c.translate("upload", err)
 	}
@@ -123,7 +125,7 @@ func (c *Client) upload(ctx context.Context, arts []artifact) error {
 			continue
 		}
 		r.Missing = slices.Delete(r.Missing, i, i+1) // sent once
-		if _, err := retry(ctx, c, func() (*pb.PutArtifactReply, error) { return c.put(ctx, a) }); err != nil {
+		if _, err := retry(ctx, c, func(ctx context.Context, rpc pb.ClientClient) (*pb.PutArtifactReply, error) { return put(ctx, rpc, a) }); err != nil {
 			return c.translate("upload "+a.path, err)
 		}
 	}
@@ -131,7 +133,7 @@ func (c *Client) upload(ctx context.Context, arts []artifact) error {
 }
 
 // put sends one file. Its content is checked against the sum at the other end.
-func (c *Client) put(ctx context.Context, a artifact) (*pb.PutArtifactReply, error) {
+func put(ctx context.Context, rpc pb.ClientClient, a artifact) (*pb.PutArtifactReply, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f, err := os.Open(a.path)
@@ -139,7 +141,7 @@ func (c *Client) put(ctx context.Context, a artifact) (*pb.PutArtifactReply, err
 		return nil, err
 	}
 	defer f.Close()
-	s, err := c.rpc.PutArtifact(ctx)
+	s, err := rpc.PutArtifact(ctx)
 	if err != nil {
 		return nil, err
 	}

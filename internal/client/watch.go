@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -29,8 +28,8 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*pb.JobStatus, 
 		ended := false
 		for {
 			heard, over := false, false
-			_, err := retry(ctx, c, func() (*pb.JobStatus, error) {
-				s, err := c.rpc.WatchJob(ctx, &pb.WatchJobRequest{Job: id})
+			_, err := retry(ctx, c, func(ctx context.Context, rpc pb.ClientClient) (*pb.JobStatus, error) {
+				s, err := rpc.WatchJob(ctx, &pb.WatchJobRequest{Job: id})
 				for err == nil {
 					var st *pb.JobStatus
 					if st, err = s.Recv(); err != nil {
@@ -40,6 +39,9 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*pb.JobStatus, 
 					if !yield(st, nil) {
 						return st, errStopped
 					}
+				}
+				if silent(ctx) {
+					err = errSilent
 				}
 				over = err == io.EOF && ended
 				if over || heard && status.Code(err) == codes.Unavailable {
@@ -76,23 +78,4 @@ func (c *Client) Wait(ctx context.Context, id string) (*pb.JobStatus, error) {
 		last = st
 	}
 	return last, nil
-}
-
-// retry calls f again while the coordinator is away, up to c.away. Calls must be
-// safe to repeat.
-func retry[T any](ctx context.Context, c *Client, f func() (T, error)) (T, error) {
-	delay := 50 * time.Millisecond
-	begin := time.Now()
-	for {
-		r, err := f()
-		if status.Code(err) != codes.Unavailable || time.Since(begin) > c.away {
-			return r, err
-		}
-		select {
-		case <-ctx.Done():
-			return r, err
-		case <-time.After(delay):
-		}
-		delay = min(2*delay, time.Second)
-	}
 }
