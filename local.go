@@ -68,7 +68,9 @@ func startLocal(ctx context.Context, build func(*dataflow.Job), cfg localConfig)
 	if l.worker, err = worker.Start(own, wc); err != nil {
 		return nil, err
 	}
-	l.client, err = client.Dial(ctx, l.coord.Addr())
+	if l.client, err = client.Dial(ctx, l.coord.Addr()); err == nil {
+		l.client.Patience = cleanWithin
+	}
 	return l, err
 }
 
@@ -92,6 +94,10 @@ func tempFolders(in []string, named string) ([]string, error) {
 	}
 	return made, nil
 }
+
+// cleanWithin is how long a job that did not succeed may clear up: with this process ends
+// who could go on with it.
+const cleanWithin = 10 * time.Second
 
 // closeWithin is how long a process that is about to exit waits for its tasks.
 const closeWithin = 10 * time.Second

@@ -138,7 +138,7 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 		if !unwritten(a.Record) {
 			seq = s.append(r)
 		}
-		s.tally(a.Record)
+		s.tally(js.id, a.Record)
 		// The journal's goroutine reads r until it is durable; so does note.
 		s.out(func() { js.note(seq, r) })
 		if _, over := a.Record.(job.Cleaned); over {
@@ -198,7 +198,7 @@ func (js *jobState) place(rec job.Record, r *divisipb.JournalRecord) {
 	}
 }
 
-func (s *state) tally(r job.Record) {
+func (s *state) tally(id string, r job.Record) {
 	switch r := r.(type) {
 	case job.TaskWon:
 		s.counts.won++
@@ -218,6 +218,10 @@ func (s *state) tally(r job.Record) {
 			s.counts.failed++
 		case job.Canceled:
 			s.counts.canceled++
+		}
+	case job.SinkCleaned:
+		if r.GaveUp != "" {
+			s.log.Warn("an output could not be cleaned of what attempts left", "job", id, "sink", r.Sink, "why", r.GaveUp)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -91,6 +92,7 @@ func (js *jobState) status(stages bool, s *state) *divisipb.JobStatus {
 		Cleaned: st.Cleaned, RecordsIn: st.RecordsIn, RecordsOut: st.RecordsOut, Waiting: st.Waiting,
 		Placed: maps.Clone(js.levels), Copies: st.Copies, Priority: js.req.GetPriority(),
 	}
+	out.Left = cmp.Or(st.GaveUp, st.Unclean)
 	if st.GaveUp != "" {
 		out.Waiting = "not everything could be cleaned: " + st.GaveUp
 	}

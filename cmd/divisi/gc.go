@@ -125,6 +125,9 @@ func (o gcOptions) dead(ctx context.Context, l files.Leftovers) (bool, string, e
 		s, err := o.job(ctx, l.Job)
 		switch {
 		case err == nil && client.Ended(s.State) && s.Cleaned:
+			if s.Left != "" {
+				return true, "the job has ended, and could not remove it: " + console.Plain(s.Left), nil
+			}
 			return true, "the job has ended", nil
 		case err == nil && !client.Ended(s.State):
 			return false, "the job is " + console.State(s.State), nil

@@ -25,6 +25,7 @@ type jobDoc struct {
 	Ended     string     `json:"ended"`
 	Seconds   float64    `json:"seconds"`
 	Cleaned   bool       `json:"cleaned"`
+	Left      string     `json:"left,omitempty"` // what could not be cleaned, so far or for good, and why
 	Tasks     int64      `json:"tasks"`
 	Attempts  int64      `json:"attempts"`
 	Retries   int64      `json:"retries"`
@@ -67,7 +68,7 @@ func jobDocOf(s *pb.JobStatus, now time.Time) *jobDoc {
 	d := &jobDoc{
 		ID: s.Id, Name: s.Name, Owner: s.Owner, State: console.State(s.State), Error: s.Error, Waiting: s.Waiting,
 		Submitted: instant(s.SubmittedUnixNanos), Started: instant(s.StartedUnixNanos), Ended: instant(s.EndedUnixNanos),
-		Seconds: age(s, now).Seconds(), Cleaned: s.Cleaned,
+		Seconds: age(s, now).Seconds(), Cleaned: s.Cleaned, Left: s.Left,
 		Tasks: s.Tasks, Attempts: s.Attempts, Retries: s.Retries, Copies: s.Copies, Queue: s.Queue, Priority: s.Priority, Placed: s.Placed, RowsIn: s.RecordsIn, RowsOut: s.RecordsOut,
 		BytesIn: console.SourceBytes(st), BytesOut: st.GetBytesOut(), Shuffled: st.GetBytesShuffled(),
 		Spilled: st.GetBytesSpilled(), Peak: st.GetPeakMemoryBytes(), Counters: s.Counters,
@@ -124,6 +125,7 @@ func jobDetails(w io.Writer, s *pb.JobStatus, now time.Time) {
 	if s.Waiting != "" && !client.Ended(s.State) {
 		fmt.Fprintf(w, "waiting\t%s\n", console.Plain(s.Waiting))
 	}
+	console.TellLeft(s, func(format string, a ...any) { fmt.Fprintf(w, "left\t"+format+"\n", a...) })
 	fmt.Fprintf(w, "submitted\t%s\ntook\t%s\n", instant(s.SubmittedUnixNanos), console.Duration(age(s, now)))
 	fmt.Fprintf(w, "tasks\t%s (%s attempts, %s retries)\n", console.Count(s.Tasks), console.Count(s.Attempts), console.Count(s.Retries))
 	if s.Queue != "" || s.Priority != 0 {

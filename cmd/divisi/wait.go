@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -25,14 +26,14 @@ func waitCommand(a *app) *cobra.Command {
 	o := waitOptions{app: a, now: time.Now}
 	cmd := &cobra.Command{
 		Use: "wait JOB", Short: "Wait until a job has ended; the exit code says how", Args: between(1, 1),
-		Long: "Wait until a job has ended and nothing of it is left on the workers.\nExits 0 when it succeeded, 1 when it failed, 3 when it was cancelled, 6 after --timeout.",
+		Long: "Wait until a job has ended and nothing of it is left on the workers;\nof a job that failed or was cancelled, no longer than a few seconds, and what is left is told.\nExits 0 when it succeeded, 1 when it failed, 3 when it was cancelled, 6 after --timeout.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.dial(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			o.wait, o.id = c.Wait, args[0]
+			o.wait, o.id = c.WaitOutcome, args[0]
 			return wait(cmd.Context(), o)
 		},
 	}
@@ -63,6 +64,7 @@ func wait(ctx context.Context, o waitOptions) error {
 	if s == nil || !client.Ended(s.State) {
 		return console.Exitf(console.JobFailed, "job %s: its end was not seen", o.id)
 	}
+	console.TellLeft(s, func(format string, a ...any) { fmt.Fprintf(o.app.err, format+"\n", a...) })
 	err = printOne(o.app, jobDocOf(s, o.now()), func(w io.Writer) {
 		console.Summarize(s).Print(w, false)
 	})

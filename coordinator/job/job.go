@@ -114,6 +114,7 @@ type sink struct {
 	published bool
 	cleaned   bool
 	gaveUp    string
+	unclean   string // why the last clean failed
 }
 
 // New is a job that nothing has happened to yet. Step it with Submitted, or Replay its

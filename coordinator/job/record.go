@@ -249,6 +249,9 @@ func (j *Job) apply(r Record) {
 	case TaskWon:
 		j.applyWon(r)
 	case TaskFailed:
+		if k := r.Attempt.Key; k.Stage == StageClean {
+			j.sinks[k.Index].unclean = r.Message
+		}
 		j.applyFailed(r)
 	case OutputLost:
 		j.applyLost(r)

@@ -25,6 +25,7 @@ type Status struct {
 	RecordsOut     int64 // written to sinks
 	Cleaned        bool
 	GaveUp         string // what could not be cleaned, and why
+	Unclean        string // what could not be cleaned so far, and why
 	Waiting        string // what it waits for, when nothing of it runs
 }
 
@@ -81,6 +82,8 @@ func (j *Job) Status(stages bool) Status {
 	for i, s := range j.sinks {
 		if s.gaveUp != "" {
 			st.GaveUp = fmt.Sprintf("sink %d (%s): %s", i, j.plan.Sinks[i].Name, s.gaveUp)
+		} else if s.unclean != "" && !s.cleaned {
+			st.Unclean = fmt.Sprintf("sink %d (%s): %s", i, j.plan.Sinks[i].Name, s.unclean)
 		}
 	}
 	if runs == 0 && !st.Cleaned {

@@ -283,6 +283,29 @@ func TestWatchOfAnEndedJob(t *testing.T) {
 	}
 }
 
+// The outcome of a job is told without the end of its clearing up when that turns out not
+// to be possible yet, or takes long; a job that succeeded is waited for.
+func TestWaitOutcome(t *testing.T) {
+	running, failed, done := pb.JobState_JOB_STATE_RUNNING, pb.JobState_JOB_STATE_FAILED, pb.JobState_JOB_STATE_SUCCEEDED
+	for name, c := range map[string]struct {
+		script   []any
+		patience time.Duration
+		want     *pb.JobStatus
+	}{
+		"it cannot be cleaned": {[]any{&pb.JobStatus{State: running}, &pb.JobStatus{State: failed}, &pb.JobStatus{State: failed, Left: "out"}, make(chan struct{})}, time.Hour,
+			&pb.JobStatus{State: failed, Left: "out"}},
+		"it takes long":    {[]any{&pb.JobStatus{State: running}, &pb.JobStatus{State: failed}, make(chan struct{})}, time.Millisecond, &pb.JobStatus{State: failed}},
+		"it is cleaned":    {[]any{&pb.JobStatus{State: failed}, &pb.JobStatus{State: failed, Cleaned: true}}, time.Hour, &pb.JobStatus{State: failed, Cleaned: true}},
+		"it has succeeded": {[]any{&pb.JobStatus{State: done}, &pb.JobStatus{State: done, Cleaned: true}}, 0, &pb.JobStatus{State: done, Cleaned: true}},
+	} {
+		cl := dial(t, &fake{watch: [][]any{c.script}})
+		cl.Patience = c.patience
+		if st, err := cl.WaitOutcome(t.Context(), "j"); err != nil || !proto.Equal(st, c.want) {
+			t.Errorf("%s: %v, %v", name, st, err)
+		}
+	}
+}
+
 func TestWatchEnds(t *testing.T) {
 	running := &pb.JobStatus{State: pb.JobState_JOB_STATE_RUNNING}
 	f := &fake{watch: [][]any{{running, running}}}

@@ -59,11 +59,18 @@ const (
 	pingWithin = 10 * time.Second
 )
 
-const lateAnswers = 100 * time.Millisecond
+const (
+	lateAnswers     = 100 * time.Millisecond
+	outcomePatience = 5 * time.Second
+)
 
 // A Client is a connection to one coordinator, or to the one of several that is at work.
 // It is safe for many goroutines.
 type Client struct {
+	// Patience is how long after a job that failed or was cancelled WatchOutcome waits for
+	// the end of its clearing up.
+	Patience time.Duration
+
 	addr  string
 	addrs []string
 	// away is how long a coordinator may be gone while a job is followed.
@@ -104,7 +111,7 @@ func Dial(ctx context.Context, addr string) (*Client, error) {
 }
 
 func dialWithin(ctx context.Context, addr string, within time.Duration) (*Client, error) {
-	c := &Client{addr: addr, away: time.Minute, late: lateAnswers}
+	c := &Client{addr: addr, away: time.Minute, late: lateAnswers, Patience: outcomePatience}
 	for a := range strings.SplitSeq(addr, ",") {
 		if a = strings.TrimSpace(a); !slices.Contains(c.addrs, a) {
 			c.addrs = append(c.addrs, a)

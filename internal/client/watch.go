@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -66,12 +67,47 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*pb.JobStatus, 
 	}
 }
 
+// WatchOutcome is Watch until a job's outcome is known and what there is to clear up is
+// done, has turned out not to be possible yet, or takes longer than is waited for: then
+// the coordinator goes on with it, and the last status is not Cleaned.
+func (c *Client) WatchOutcome(ctx context.Context, id string) iter.Seq2[*pb.JobStatus, error] {
+	return func(yield func(*pb.JobStatus, error) bool) {
+		wctx, stop := context.WithCancel(ctx)
+		defer stop()
+		ended := false
+		for st, err := range c.Watch(wctx, id) {
+			if err != nil {
+				if !ended || ctx.Err() != nil {
+					yield(nil, err)
+				}
+				return
+			}
+			if !ended && Ended(st.State) && st.State != pb.JobState_JOB_STATE_SUCCEEDED {
+				ended = true
+				late := time.AfterFunc(c.Patience, stop)
+				defer late.Stop()
+			}
+			if !yield(st, nil) || Ended(st.State) && st.Left != "" {
+				return
+			}
+		}
+	}
+}
+
 var errStopped = errors.New("stopped")
 
-// Wait is Watch's last status.
+// Wait is Watch's last status, WaitOutcome is WatchOutcome's.
 func (c *Client) Wait(ctx context.Context, id string) (*pb.JobStatus, error) {
-	var last *pb.JobStatus
-	for st, err := range c.Watch(ctx, id) {
+	return last(c.Watch(ctx, id))
+}
+
+// WaitOutcome is described at Wait.
+func (c *Client) WaitOutcome(ctx context.Context, id string) (*pb.JobStatus, error) {
+	return last(c.WatchOutcome(ctx, id))
+}
+
+func last(all iter.Seq2[*pb.JobStatus, error]) (last *pb.JobStatus, err error) {
+	for st, err := range all {
 		if err != nil {
 			return last, err
 		}

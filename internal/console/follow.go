@@ -43,7 +43,7 @@ func Follow(ctx context.Context, c *client.Client, id string, p *Progress) (*pb.
 		}
 	}()
 	var last *pb.JobStatus
-	for s, err := range c.Watch(wctx, id) {
+	for s, err := range c.WatchOutcome(wctx, id) {
 		if err != nil {
 			p.End()
 			if ctx.Err() != nil {
@@ -55,7 +55,21 @@ func Follow(ctx context.Context, c *client.Client, id string, p *Progress) (*pb.
 		p.Show(s)
 	}
 	p.End()
+	TellLeft(last, p.Note)
 	return last, nil
+}
+
+// TellLeft says what an ended job has left behind so far, if that is not nothing.
+func TellLeft(s *pb.JobStatus, say func(format string, a ...any)) {
+	switch {
+	case !client.Ended(s.GetState()):
+	case s.Cleaned && s.Left != "":
+		say("not everything that attempts left could be removed: %s (\"divisi gc --delete FOLDER\" removes it when the output can be reached)", Plain(s.Left))
+	case s.Left != "":
+		say("what attempts left could not be removed yet, and is tried again: %s", Plain(s.Left))
+	case !s.Cleaned:
+		say("what attempts left is still being removed; \"divisi show %s\" tells how that goes", s.Id)
+	}
 }
 
 // Signals returns a context that ends with the first SIGINT, SIGTERM or SIGHUP,

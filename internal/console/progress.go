@@ -93,6 +93,9 @@ func (p *Progress) End() {
 
 // Note writes a line beside the progress.
 func (p *Progress) Note(format string, a ...any) {
+	if p.w == nil {
+		return
+	}
 	p.End()
 	fmt.Fprintf(p.w, format+"\n", a...)
 }

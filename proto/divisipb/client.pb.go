@@ -649,8 +649,11 @@ type JobStatus struct {
 	Copies             int64                  `protobuf:"varint,23,opt,name=copies,proto3" json:"copies,omitempty"`                                                                           // attempts started beside slow ones
 	Priority           int32                  `protobuf:"varint,24,opt,name=priority,proto3" json:"priority,omitempty"`
 	ErrorNames         []string               `protobuf:"bytes,25,rep,name=error_names,json=errorNames,proto3" json:"error_names,omitempty"` // of the errors that the cause is, see dataflow.RegisterError
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// What attempts may have left in outputs, and why: so far, or if cleaned, for good. "":
+	// nothing, or nothing was tried yet.
+	Left          string `protobuf:"bytes,26,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JobStatus) Reset() {
@@ -856,6 +859,13 @@ func (x *JobStatus) GetErrorNames() []string {
 		return x.ErrorNames
 	}
 	return nil
+}
+
+func (x *JobStatus) GetLeft() string {
+	if x != nil {
+		return x.Left
+	}
+	return ""
 }
 
 type StageStatus struct {
@@ -1997,7 +2007,7 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\bpriority\x18\x05 \x01(\x05R\bpriority\"9\n" +
 	"\vSubmitReply\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x18\n" +
-	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xbe\a\n" +
+	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xd2\a\n" +
 	"\tJobStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2028,7 +2038,8 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\x06copies\x18\x17 \x01(\x03R\x06copies\x12\x1a\n" +
 	"\bpriority\x18\x18 \x01(\x05R\bpriority\x12\x1f\n" +
 	"\verror_names\x18\x19 \x03(\tR\n" +
-	"errorNames\x1a;\n" +
+	"errorNames\x12\x12\n" +
+	"\x04left\x18\x1a \x01(\tR\x04left\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a9\n" +
