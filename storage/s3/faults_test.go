@@ -310,13 +310,13 @@ func TestReplacedWhileRead(t *testing.T) {
 		if err := fs.Publish(t.Context(), sealed(t, fs, "", "o", noise(2, 9000))); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.ReadAt(make([]byte, 10), 8500); err == nil || !bytes.Contains([]byte(err.Error()), []byte("replaced or removed")) {
+		if _, err := f.ReadAt(make([]byte, 10), 8500); err == nil || !bytes.Contains([]byte(err.Error()), []byte("replaced since")) {
 			t.Errorf("got %v", err)
 		}
 		if err := fs.Remove(t.Context(), "o"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.ReadAt(make([]byte, 10), 7500); err == nil || !bytes.Contains([]byte(err.Error()), []byte("replaced or removed")) {
+		if _, err := f.ReadAt(make([]byte, 10), 7500); err == nil || !bytes.Contains([]byte(err.Error()), []byte("removed since")) {
 			t.Errorf("got %v", err)
 		}
 	})
