@@ -17,7 +17,6 @@ import (
 	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/connectors/files/filestest"
 	"github.com/divisi-data/divisi/dataflow"
-	"github.com/divisi-data/divisi/internal/race"
 	"github.com/divisi-data/divisi/storage"
 	"github.com/divisi-data/divisi/storage/mem"
 )
@@ -153,7 +152,7 @@ func TestFolderValues(t *testing.T) {
 
 // Files of about a size, in order by their names, whole rows each.
 func TestTargetBytes(t *testing.T) {
-	target := int64(race.Tries(1<<20, 1<<20, 1<<16))
+	const target = 1 << 20
 	rnd := rand.New(rand.NewPCG(9, 10))
 	var batches []arrow.RecordBatch
 	var want []string
@@ -161,7 +160,7 @@ func TestTargetBytes(t *testing.T) {
 		row := make([]string, 100)
 		for k := range row {
 			row[k] = fmt.Sprintf("%03d %x", i, make([]byte, rnd.IntN(10)))
-			for range race.Tries(60, 60, 4) {
+			for range 60 {
 				row[k] += fmt.Sprintf("%x", rnd.Uint64())
 			}
 		}
