@@ -206,6 +206,7 @@ func (w writer) Open(env *dataflow.Env, out io.Writer, schema *arrow.Schema) (fi
 
 type encoder struct {
 	schema *arrow.Schema
+	rows   int64 // written
 	w      *ipc.FileWriter
 }
 
@@ -218,6 +219,10 @@ func (e *encoder) Write(b dataflow.Batch) error {
 		return &dataflow.Error{Op: "arrow.Write", Kind: dataflow.User, Err: err}
 	}
 	defer b.Release()
+	if err := files.CheckText("arrow.Write", b, e.rows); err != nil {
+		return err
+	}
+	e.rows += b.NumRows()
 	return e.w.Write(b)
 }
 

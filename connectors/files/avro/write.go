@@ -76,6 +76,7 @@ func (w writer) Open(_ *dataflow.Env, out io.Writer, schema *arrow.Schema) (file
 type encoder struct {
 	opt     writeOptions
 	schema  *arrow.Schema
+	rows    int64 // written
 	out     io.Writer
 	sync    [syncBytes]byte
 	buf     []byte // values of the block
@@ -95,6 +96,10 @@ func (e *encoder) Write(b dataflow.Batch) error {
 		return &dataflow.Error{Op: "avro.Write", Kind: dataflow.User, Err: err}
 	}
 	defer b.Release()
+	if e.err = files.CheckText("avro.Write", b, e.rows); e.err != nil {
+		return e.err
+	}
+	e.rows += b.NumRows()
 	for row := range int(b.NumRows()) {
 		for i, f := range e.schema.Fields() {
 			if e.buf, err = appendValue(e.buf, f, b.Column(i), row); err != nil {

@@ -69,6 +69,7 @@ type onlyWriter struct{ io.Writer }
 type encoder struct {
 	opt    writeOptions
 	schema *arrow.Schema
+	rows   int64 // written
 	w      *pqarrow.FileWriter
 	err    error
 }
@@ -82,6 +83,10 @@ func (e *encoder) Write(b dataflow.Batch) error {
 		return &dataflow.Error{Op: "parquet.Write", Kind: dataflow.User, Err: err}
 	}
 	defer b.Release()
+	if e.err = files.CheckText("parquet.Write", b, e.rows); e.err != nil {
+		return e.err
+	}
+	e.rows += b.NumRows()
 	if e.err = e.w.WriteBuffered(b); e.err != nil {
 		return e.err
 	}
