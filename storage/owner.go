@@ -17,10 +17,14 @@ const shortened = 120
 
 // OwnerFolder is the base name of the folder for the attempts of an owner. Capitals
 // are escaped for file systems that do not tell them from small letters. A name that
-// would be too long is shortened, with a hash at its end.
+// would be too long is shortened, with a hash at its end; such a name, as FolderOwner
+// gives it, stands for its owner.
 func OwnerFolder(owner string) string {
 	if owner == "" {
 		return AttemptFolder
+	}
+	if IsShortened(owner) {
+		return owner
 	}
 	var b strings.Builder
 	for i := range len(owner) {
@@ -44,14 +48,28 @@ func IsOwnerFolder(base string) bool {
 	return base == AttemptFolder || strings.HasPrefix(base, AttemptFolder+"-")
 }
 
-// FolderOwner undoes OwnerFolder; false for what is no owner's folder and for a name
-// that was shortened.
+// IsShortened reports whether an owner is not the owner's name but the name of its folder,
+// which was shortened: what FolderOwner says where it cannot say more.
+func IsShortened(owner string) bool {
+	escaped, ok := strings.CutPrefix(owner, AttemptFolder+"-")
+	if !ok || len(escaped) != shortened+1+2*sha256.Size || escaped[shortened] != '%' {
+		return false
+	}
+	_, err := hex.DecodeString(escaped[shortened+1:])
+	return err == nil && strings.ToLower(escaped) == escaped
+}
+
+// FolderOwner undoes OwnerFolder; false for what is no owner's folder. The owner of a
+// shortened name is that name: OwnerFolder, and so Sweep, take it for the owner.
 func FolderOwner(base string) (owner string, ok bool) {
 	if base == AttemptFolder {
 		return "", true
 	}
+	if IsShortened(base) {
+		return base, true
+	}
 	escaped, ok := strings.CutPrefix(base, AttemptFolder+"-")
-	if !ok || len(escaped) == shortened+1+2*sha256.Size && escaped[shortened] == '%' {
+	if !ok {
 		return "", false
 	}
 	owner, err := url.PathUnescape(escaped)

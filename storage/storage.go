@@ -193,8 +193,8 @@ type (
 	}
 	// AttemptLister lists what is not published of names at or below a prefix, of
 	// all owners, in no order: what Sweep would remove of each. What ends meanwhile may
-	// be missing or not. An owner whose folder's name is shortened (see OwnerFolder) is
-	// left out. An error ends the sequence.
+	// be missing or not. An owner whose folder's name is shortened is called by that name
+	// (see FolderOwner). An error ends the sequence.
 	AttemptLister interface {
 		Attempts(ctx context.Context, prefix string) iter.Seq2[Attempt, error]
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/divisi-data/divisi/internal/client"
 	"github.com/divisi-data/divisi/internal/console"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
+	"github.com/divisi-data/divisi/storage"
 )
 
 type gcOptions struct {
@@ -53,7 +54,7 @@ func gcCommand(a *app) *cobra.Command {
 					return err
 				}
 				defer c.Close()
-				o.job = c.Job
+				o.job = func(ctx context.Context, id string) (*pb.JobStatus, error) { return jobOf(ctx, c, id) }
 			}
 			return gc(cmd.Context(), o)
 		},
@@ -63,6 +64,23 @@ func gcCommand(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&o.remove, "delete", false, "remove what dead jobs left, instead of only showing it")
 	cmd.Flags().DurationVar(&o.olderThan, "older-than", 7*24*time.Hour, "a job that no coordinator knows is dead when nothing of it has changed for so long")
 	return cmd
+}
+
+// jobOf is a job by its id, or by the shortened name of the folder of what it writes.
+func jobOf(ctx context.Context, c *client.Client, id string) (*pb.JobStatus, error) {
+	if !storage.IsShortened(id) {
+		return c.Job(ctx, id)
+	}
+	jobs, err := c.Jobs(ctx, "", 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		if storage.OwnerFolder(j.Id) == id {
+			return c.Job(ctx, j.Id)
+		}
+	}
+	return nil, client.ErrNotFound
 }
 
 // known is the coordinator's address where one is named or runs here, or "".

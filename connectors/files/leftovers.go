@@ -19,7 +19,7 @@ import (
 // are not published, and the files of a commit. A living job has them too; who asks has
 // to know which jobs live.
 type Leftovers struct {
-	Job      string // "": nobody's, or made by something else than a job
+	Job      string // "": nobody's, or made by something else than a job; see storage.IsShortened
 	Attempts int
 	Bytes    int64    // of the attempts, as far as the storage says
 	Commits  []string // outputs in which the job holds the turn, or has a manifest
@@ -76,12 +76,30 @@ func FindLeftovers(ctx context.Context, folder string) ([]Leftovers, error) {
 			l.Commits = append(l.Commits, out)
 		}
 	}
+	unshorten(by)
 	var all []Leftovers
 	for _, l := range by {
 		all = append(all, *l)
 	}
 	slices.SortFunc(all, func(a, b Leftovers) int { return cmp.Compare(a.Job, b.Job) })
 	return all, errors.Join(errs...)
+}
+
+// unshorten brings together what has a job's name, which commits have, and what has only
+// the shortened one of its folder.
+func unshorten(by map[string]*Leftovers) {
+	for job, l := range by {
+		short := by[storage.OwnerFolder(job)]
+		if short == nil || short == l {
+			continue
+		}
+		l.Attempts += short.Attempts
+		l.Bytes += short.Bytes
+		if short.Changed.After(l.Changed) {
+			l.Changed = short.Changed
+		}
+		delete(by, short.Job)
+	}
 }
 
 // commitOf is the job to which a file of a commit belongs, "" where it is none.

@@ -2,7 +2,9 @@ package files_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -97,6 +99,41 @@ func TestLeftovers(t *testing.T) {
 			t.Errorf("%s: visible are %v, want %v", root, visible, want)
 		}
 	}
+}
+
+// A job whose name is too long for a folder is found with its name where it has begun to
+// publish, and else by that of its folder; either is enough to remove what it left.
+func TestLeftoversOfLongNames(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "top")
+	long := func(c string) string { return strings.Repeat(c, 150) }
+	for _, job := range []string{long("A"), long("B")} {
+		s := mustSink(t, files.SinkArgs{Path: root + "/" + job[:1], Format: "text"})
+		c := dataflow.Commit{Job: job}
+		c.Prepared = must(s.Prepare(t.Context(), c))
+		seal(t, s, c, 0, lines("x"))
+	}
+	a := files.Leftovers{Job: storage.OwnerFolder(long("A")), Attempts: 1, Bytes: 2}
+	b := files.Leftovers{Job: storage.OwnerFolder(long("B")), Attempts: 1, Bytes: 2}
+	same := func(want ...files.Leftovers) {
+		t.Helper()
+		left := must(files.FindLeftovers(t.Context(), root))
+		for i := range left {
+			left[i].Changed = time.Time{}
+		}
+		if len(left)+len(want) > 0 && !reflect.DeepEqual(left, want) {
+			t.Errorf("left are %+v, want %+v", left, want)
+		}
+	}
+	same(a, b)
+	check(t, files.RemoveLeftovers(t.Context(), root, a))
+	same(b)
+	// B takes its turn, and dies; a bare name is what a turn was once.
+	check(t, os.MkdirAll(filepath.Join(root, "B"), 0o755))
+	check(t, os.WriteFile(filepath.Join(root, "B", "_manifest"), []byte(long("B")), 0o644))
+	b.Job, b.Commits = long("B"), []string{filepath.ToSlash(filepath.Join(root, "B"))}
+	same(b)
+	check(t, files.RemoveLeftovers(t.Context(), root, b))
+	same()
 }
 
 // What only looks like a commit's file is left alone, and a damaged one is told.

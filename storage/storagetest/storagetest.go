@@ -62,6 +62,7 @@ func Checks() []Check {
 		{"sweep is its owner's", sweepOwners},
 		{"advances", advances},
 		{"list attempts", listAttempts},
+		{"long owners", longOwners},
 		{"odd names", oddNames},
 		{"cancelled", cancelled},
 	}

@@ -582,6 +582,17 @@ func TestTeeth(t *testing.T) {
 				}
 			}}
 		}},
+		{"long owners are left out", "long owners", func() storage.Filesystem {
+			return &liar{FS: mem.New(), attempts: func(fs *mem.FS, ctx context.Context, prefix string) iter.Seq2[storage.Attempt, error] {
+				return func(yield func(storage.Attempt, error) bool) {
+					for a, err := range fs.Attempts(ctx, prefix) {
+						if len(a.Owner) < 100 && !yield(a, err) {
+							return
+						}
+					}
+				}
+			}}
+		}},
 		{"attempts beside the prefix are hidden", "list attempts", func() storage.Filesystem {
 			return &liar{FS: mem.New(), attempts: func(fs *mem.FS, ctx context.Context, prefix string) iter.Seq2[storage.Attempt, error] {
 				return func(yield func(storage.Attempt, error) bool) {
