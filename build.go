@@ -28,7 +28,7 @@ type built struct {
 
 // buildJob builds the graph and compiles it. All that is wrong with the job or its
 // arguments is found here, before anything runs: exit code 2.
-func buildJob(name string, build func(*dataflow.Job), args []string, o plan.Options, memory int64) (built, error) {
+func buildJob(name string, build func(*dataflow.Job), args []string, o plan.Options, memory int64, redact bool) (built, error) {
 	j := dataflow.NewJob(name, args)
 	g, err := graph(j, build)
 	if err != nil {
@@ -48,7 +48,7 @@ func buildJob(name string, build func(*dataflow.Job), args []string, o plan.Opti
 	b := built{program: prog, sub: client.Submission{Job: &pb.JobSpec{
 		Name: name, Args: args, Env: client.Environment(),
 		Fingerprint: prog.Plan.Fingerprint, Plan: text,
-		Mode: string(o.Mode), MemoryBytes: memory, Check: o.Check,
+		Mode: string(o.Mode), MemoryBytes: memory, Check: o.Check, RedactRecords: redact,
 	}}}
 	for _, f := range j.Files() {
 		path, err := filepath.Abs(f.Path)

@@ -52,13 +52,13 @@ func run(name string, build func(*dataflow.Job), args []string, stdout, stderr i
 		signal.Ignore(os.Interrupt)
 		task.ServeProcess(build)
 	case f.describe:
-		b, err := buildJob(name, build, rest, f.options(max(f.slots, 1)), int64(f.memory))
+		b, err := buildJob(name, build, rest, f.options(max(f.slots, 1)), int64(f.memory), f.redact)
 		if err != nil {
 			return err
 		}
 		return b.sub.Describe(stdout)
 	case f.dryRun:
-		b, err := buildJob(name, build, rest, f.options(max(f.slots, 1)), int64(f.memory))
+		b, err := buildJob(name, build, rest, f.options(max(f.slots, 1)), int64(f.memory), f.redact)
 		if err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func run(name string, build func(*dataflow.Job), args []string, stdout, stderr i
 		defer c.Close()
 		slots = max(1, int(c.Cluster().Slots))
 	}
-	b, err := buildJob(name, build, rest, f.options(slots), int64(f.memory))
+	b, err := buildJob(name, build, rest, f.options(slots), int64(f.memory), f.redact)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type flags struct {
 	progress    string
 	output      string
 	explain     string // "", text, json, dot
+	redact      bool
 	debug       bool
 	help        bool
 
@@ -63,6 +64,8 @@ var flagSpecs = []flagSpec{
 			}
 			return oneOf(&f.explain, v, "text", "json", "dot")
 		}},
+	{name: "redact-records", usage: "keep what records hold out of errors and logs", bare: true,
+		set: func(f *flags, v string) error { f.redact = true; return nil }},
 	{name: "debug", usage: "log what the engine does, and show stacks of errors", bare: true,
 		set: func(f *flags, v string) error { f.debug = true; return nil }},
 	{name: "help", usage: "print this", bare: true,

@@ -21,6 +21,7 @@ type runOptions struct {
 	name     string
 	slots    int
 	memory   int64
+	redact   bool
 	tmp      []string
 	plan     plan.Options
 	progress io.Writer
@@ -49,6 +50,10 @@ func TempDir(dir string) Option { return func(o *runOptions) { o.tmp = append(o.
 // costs time; it is for tests.
 func Check() Option { return func(o *runOptions) { o.plan.Check = true } }
 
+// RedactRecords keeps what records hold out of errors and logs: an error about a record says
+// where it is and how long, and why it is wrong. What the job's own code logs is its own.
+func RedactRecords() Option { return func(o *runOptions) { o.redact = true } }
+
 // Progress writes a line to w whenever the job's state changes; without it
 // nothing is written.
 func Progress(w io.Writer) Option { return func(o *runOptions) { o.progress = w } }
@@ -71,7 +76,7 @@ func Run(ctx context.Context, build func(*dataflow.Job), args []string, opts ...
 	if err != nil {
 		return Summary{}, err
 	}
-	b, err := buildJob(o.name, build, args, o.plan, o.memory)
+	b, err := buildJob(o.name, build, args, o.plan, o.memory, o.redact)
 	if err != nil {
 		return Summary{}, err
 	}

@@ -42,6 +42,8 @@ type Env struct {
 	Output Output
 	// Check turns on assertions of what the plan promises (order, partitioning).
 	Check bool
+	// Redact keeps what records hold out of errors and logs.
+	Redact bool
 	// Share is which part of all keys the attempt has, where its input was partitioned
 	// by hash; Of is 0 where it was not.
 	Share Share

@@ -164,8 +164,11 @@ func (r *run) failure(v any) error {
 		return r.userError(v.err)
 	case *Error: // thrown by an encoder
 		e := *v
-		e.Op, e.Path, e.Task = r.op(), r.where(), r.env.Task.String()
+		e.Op, e.Path, e.Task, e.Err = r.op(), r.where(), r.env.Task.String(), r.env.redact(e.Err)
 		return &e
+	}
+	if r.env.Redact {
+		v = RedactText(fmt.Sprint(v))
 	}
 	stack, authors := panicStack()
 	e := &Error{Op: r.op(), Path: r.where(), Task: r.env.Task.String(), Kind: User,
@@ -182,7 +185,7 @@ func (r *run) userError(err error) error {
 	if kind == Unknown {
 		kind = User
 	}
-	return &Error{Op: r.op(), Path: r.where(), Task: r.env.Task.String(), Kind: kind, Err: err}
+	return &Error{Op: r.op(), Path: r.where(), Task: r.env.Task.String(), Kind: kind, Err: r.env.redact(err)}
 }
 
 // op names the step whose code ran, and where the author wrote it.
@@ -199,7 +202,10 @@ func (r *run) where() string {
 	if r.batch == nil {
 		return ""
 	}
-	text := "record " + r.show(r.batch, r.row)
+	text := "record " + Redacted
+	if !r.env.Redact {
+		text = "record " + r.show(r.batch, r.row)
+	}
 	if place := Locate(r.in[r.src], r.row); place != "" {
 		return place + ": " + text
 	}

@@ -32,6 +32,7 @@ type submitOptions struct {
 	queue      string
 	priority   int32
 	disk       console.Size
+	redact     bool
 }
 
 func (o *submitOptions) flags(cmd *cobra.Command) {
@@ -44,6 +45,7 @@ func (o *submitOptions) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.queue, "queue", "", "the queue that it shares the cluster from, such as etl/nightly")
 	cmd.Flags().Int32Var(&o.priority, "priority", 0, "jobs of a higher priority go first in their queue")
 	cmd.Flags().Var(&o.disk, "disk-quota", "how much it may have on the disks of each worker, such as 10GiB")
+	cmd.Flags().BoolVar(&o.redact, "redact-records", false, "keep what records hold out of errors and logs")
 	cmd.Flags().SetInterspersed(false)
 }
 
@@ -123,6 +125,9 @@ func (o *submitOptions) jobFlags() []string {
 	}
 	if o.memory > 0 {
 		flags = append(flags, "--memory", strconv.FormatInt(int64(o.memory), 10))
+	}
+	if o.redact {
+		flags = append(flags, "--redact-records")
 	}
 	return flags
 }

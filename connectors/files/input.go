@@ -37,6 +37,8 @@ type Input struct {
 	MaxRecordBytes int64
 	// OnBad decides about a record that cannot be read; nil means fail. See Bad.
 	OnBad func(b BadRecord) error
+	// Redact keeps what records hold out of errors.
+	Redact bool
 }
 
 // End is where the range ends.
@@ -83,12 +85,15 @@ type BadRecord struct {
 // bytes (the first 256 are shown). It returns nil when the policy is to skip the
 // record, or the error to fail with, of kind User and wrapping ErrMalformed.
 func (in *Input) Bad(op string, offset int64, record []byte, cause error) error {
-	shown, more := record, ""
-	if len(shown) > shownBytes {
-		shown, more = shown[:shownBytes], "..."
+	shown := fmt.Sprintf("%q", record[:min(len(record), shownBytes)])
+	if len(record) > shownBytes {
+		shown += fmt.Sprintf("... (of %d bytes)", len(record))
+	}
+	if in.Redact {
+		shown, cause = fmt.Sprintf("%s (%d bytes)", dataflow.Redacted, len(record)), dataflow.RedactError(cause)
 	}
 	err := &dataflow.Error{Op: op, Path: in.Place(offset), Kind: dataflow.User,
-		Err: fmt.Errorf("%w: %w: %q%s", dataflow.ErrMalformed, cause, shown, more),
+		Err: fmt.Errorf("%w: %w: %s", dataflow.ErrMalformed, cause, shown),
 		Try: `correct the record, or set the policy for bad records to "skip"`}
 	if in.OnBad == nil {
 		return err

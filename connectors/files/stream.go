@@ -79,6 +79,7 @@ func (s *stream) advance(ctx context.Context) error {
 		return err
 	}
 	s.ahead.fill(ctx, s, next)
+	in.Redact = s.env.Redact
 	cur, err := s.source.reader.Open(s.env, in, s.schema)
 	if err != nil {
 		return err

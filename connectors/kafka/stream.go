@@ -169,7 +169,11 @@ func (s *stream) add(r *kgo.Record) (n int, more bool, err error) {
 	}
 	n, more, err = s.rows.add(r, max(1, s.env.BatchRows)-len(s.offsets))
 	if err != nil {
-		return 0, false, s.skip(r, fmt.Errorf("%w: %w: %.256q", dataflow.ErrMalformed, err, r.Value))
+		shown := fmt.Sprintf("%.256q", r.Value)
+		if s.env.Redact {
+			shown, err = fmt.Sprintf("%s (%d bytes)", dataflow.Redacted, len(r.Value)), dataflow.RedactError(err)
+		}
+		return 0, false, s.skip(r, fmt.Errorf("%w: %w: %s", dataflow.ErrMalformed, err, shown))
 	}
 	return n, more, nil
 }

@@ -212,7 +212,7 @@ func (s *aggStream) step(ctx context.Context) (dataflow.Batch, error) {
 		}
 		err = s.take(b)
 		if err != nil {
-			err = evalError("aggregate", s.in, err)
+			err = evalError(s.env, "aggregate", s.in, err)
 		}
 		b.Release()
 		if err != nil {

@@ -112,7 +112,7 @@ func (s *selectStream) step(ctx context.Context) (dataflow.Batch, error) {
 		}
 		out, err := s.batch(b)
 		if err != nil {
-			err = evalError("select", s.in, err)
+			err = evalError(s.env, "select", s.in, err)
 		}
 		b.Release()
 		if err != nil || out != nil {
@@ -122,10 +122,13 @@ func (s *selectStream) step(ctx context.Context) (dataflow.Batch, error) {
 }
 
 // evalError names the record that an expression failed on.
-func evalError(kind string, in dataflow.Stream, err error) error {
+func evalError(env *dataflow.Env, kind string, in dataflow.Stream, err error) error {
 	var at *expr.RowError
 	if !errors.As(err, &at) {
 		return fmt.Errorf("ops.%s: %w", kind, err)
+	}
+	if env.Redact {
+		err = dataflow.RedactError(err)
 	}
 	return &dataflow.Error{Op: "ops." + kind, Path: dataflow.Locate(in, at.Row), Kind: dataflow.User, Err: err}
 }

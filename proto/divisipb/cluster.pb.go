@@ -440,6 +440,7 @@ type JobSpec struct {
 	Prepared      map[int32][]byte       `protobuf:"bytes,11,rep,name=prepared,proto3" json:"prepared,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // sink -> what Prepare said; may come later by JobUpdate
 	Check         bool                   `protobuf:"varint,12,opt,name=check,proto3" json:"check,omitempty"`                                                                                 // assertions of the plan's promises
 	DiskBytes     int64                  `protobuf:"varint,13,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`                                                        // quota of blocks and spill files on each worker; 0: none
+	RedactRecords bool                   `protobuf:"varint,14,opt,name=redact_records,json=redactRecords,proto3" json:"redact_records,omitempty"`                                            // what records hold stands in no error and no log
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -563,6 +564,13 @@ func (x *JobSpec) GetDiskBytes() int64 {
 		return x.DiskBytes
 	}
 	return 0
+}
+
+func (x *JobSpec) GetRedactRecords() bool {
+	if x != nil {
+		return x.RedactRecords
+	}
+	return false
 }
 
 type ShippedFile struct {
@@ -1469,7 +1477,7 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\x04more\x18\x0e \x01(\bR\x04more\x1aC\n" +
 	"\x15ExchangeVersionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x98\x04\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xbf\x04\n" +
 	"\aJobSpec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
@@ -1485,7 +1493,8 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\bprepared\x18\v \x03(\v2 .divisi.v1.JobSpec.PreparedEntryR\bprepared\x12\x14\n" +
 	"\x05check\x18\f \x01(\bR\x05check\x12\x1d\n" +
 	"\n" +
-	"disk_bytes\x18\r \x01(\x03R\tdiskBytes\x1a6\n" +
+	"disk_bytes\x18\r \x01(\x03R\tdiskBytes\x12%\n" +
+	"\x0eredact_records\x18\x0e \x01(\bR\rredactRecords\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a;\n" +

@@ -145,7 +145,7 @@ func (a *attempt) env(ctx context.Context) (*dataflow.Env, func(), error) {
 			return p, nil
 		},
 		BatchRows: dataflow.DefaultBatchRows, BatchBytes: dataflow.DefaultBatchBytes,
-		Check: h.job.Check,
+		Check: h.job.Check, Redact: h.job.RedactRecords,
 	}
 	return env, func() {
 		a.memory.Close()
