@@ -40,6 +40,7 @@ type chaosOptions struct {
 	crashes int
 	copyAll bool
 	out     string
+	cancels int
 	keep    bool
 	limit   time.Duration
 }
@@ -80,6 +81,7 @@ func chaosCommand(a *app) *cobra.Command {
 	f.StringVar(&o.out, "out", "", "of --crashes: the folder for outputs, such as s3://bucket/folder (none: in a temporary folder)")
 	f.BoolVar(&o.copyAll, "copy-all", false, "start a copy of each task as soon as it runs")
 	f.MarkHidden("copy-all")
+	f.IntVar(&o.cancels, "cancels", 0, "instead: cancel so many jobs at random moments, and watch their processes and files go")
 	f.BoolVar(&o.keep, "keep", false, "keep the folder with logs and outputs, also when all went well")
 	f.DurationVar(&o.limit, "limit", 5*time.Minute, "a job that has not ended by then hangs")
 	return cmd
@@ -134,8 +136,12 @@ func runChaos(ctx context.Context, o chaosOptions) (err error) {
 	if err := c.start(ctx, kinds); err != nil {
 		return err
 	}
-	if o.leaks > 0 {
-		if err = c.leaks(ctx, o.leaks); err != nil {
+	if o.leaks > 0 || o.cancels > 0 {
+		run, n := c.leaks, o.leaks
+		if n == 0 {
+			run, n = c.cancels, o.cancels
+		}
+		if err = run(ctx, n); err != nil {
 			wrong++
 		}
 		return err

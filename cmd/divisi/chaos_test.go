@@ -120,3 +120,7 @@ func TestChaosLeavesNothing(t *testing.T) {
 	}
 	runsChaos(t, "--leaks", jobs)
 }
+
+// Jobs are cancelled at random moments: their processes and files go, in the time that is
+// promised, and their outputs are absent or whole.
+func TestChaosCancels(t *testing.T) { runsChaos(t, "--cancels", chaosRuns(t, 6)) }
