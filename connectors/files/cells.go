@@ -247,10 +247,7 @@ func cellOf(b array.Builder) (typed, error) {
 			return s, nil
 		}}, nil
 	case *array.Date32Builder:
-		return &cell[arrow.Date32]{add: b.Append, parse: func(s []byte) (arrow.Date32, error) {
-			t, err := time.Parse(time.DateOnly, text(s))
-			return arrow.Date32FromTime(t), plain(err, s, "a date YYYY-MM-DD")
-		}}, nil
+		return &cell[arrow.Date32]{add: b.Append, parse: parseDate}, nil
 	case *array.Date64Builder:
 		return &cell[arrow.Date64]{add: b.Append, parse: func(s []byte) (arrow.Date64, error) {
 			t, err := time.Parse(time.DateOnly, text(s))

@@ -88,7 +88,23 @@ func (r *Rows) Next(ctx context.Context) (dataflow.Batch, error) {
 		}
 	}
 	r.AddRows(int64(len(r.offsets)))
-	return r.builder.NewRecordBatch(), nil
+	b := r.builder.NewRecordBatch()
+	r.expect(b)
+	return b, nil
+}
+
+// expect makes room for another batch like the last one, at once: columns that grow
+// value by value are copied again and again.
+func (r *Rows) expect(b dataflow.Batch) {
+	if r.block.Buffer == nil && r.past() {
+		return // there is none
+	}
+	r.builder.Reserve(int(b.NumRows()))
+	for i, col := range b.Columns() {
+		if t, ok := col.(*array.String); ok {
+			r.builder.Field(i).(*array.StringBuilder).ReserveData(len(t.ValueBytes()))
+		}
+	}
 }
 
 // parse reads records until the block ends or the batch is full.

@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -44,6 +45,7 @@ type sum struct {
 	rows, id, n int64
 	amount      float64
 	day, name   string
+	first       time.Time // day, where it was read as one
 }
 
 func (s *sum) texts(day, name string) {
@@ -193,10 +195,14 @@ func readCSV(_ context.Context, body io.Reader, _ int64, s *sum) error {
 		id, err1 := strconv.ParseInt(f[0], 10, 64)
 		n, err2 := strconv.ParseInt(f[1], 10, 64)
 		amount, err3 := strconv.ParseFloat(f[2], 64)
-		if err := errors.Join(err1, err2, err3); err != nil {
+		day, err4 := time.Parse(time.DateOnly, f[3]) // which the engine makes of the column too
+		if err := errors.Join(err1, err2, err3, err4); err != nil {
 			return err
 		}
+		if s.rows == 0 || day.Before(s.first) {
+			s.first, s.day = day, day.Format(time.DateOnly)
+		}
 		s.id, s.n, s.amount = s.id+id, s.n+n, s.amount+amount
-		s.texts(f[3], f[4])
+		s.texts(s.day, f[4])
 	}
 }
