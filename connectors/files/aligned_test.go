@@ -1,8 +1,11 @@
 package files_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +13,7 @@ import (
 	"github.com/divisi-data/divisi/connectors/connectortest"
 	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/storage"
 	"github.com/divisi-data/divisi/storage/mem"
 )
 
@@ -64,5 +68,57 @@ func TestAlignedSplits(t *testing.T) {
 	}
 	if len(splits) != 2 || splits[0].Bytes != 10_005 || splits[1].Bytes != 4 {
 		t.Errorf("splits are %v", at)
+	}
+}
+
+// longFS says that its files are longer than they are, and is not to be opened.
+type longFS struct {
+	storage.Filesystem
+	size int64
+}
+
+func (f longFS) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error] {
+	return func(yield func(storage.Info, error) bool) {
+		for info, err := range f.Filesystem.List(ctx, prefix) {
+			info.Size = f.size
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+var errOpened = errors.New("opened")
+
+func (f longFS) Open(context.Context, string) (storage.File, error) { return nil, errOpened }
+
+// Files are cut, for which they have to be read, only where there would not be enough
+// splits without.
+func TestAlignedWhole(t *testing.T) {
+	fs := mem.New()
+	for n := range 40 {
+		put(t, fs, fmt.Sprintf("in/%02d", n), []byte("x\n"))
+	}
+	for _, c := range []struct {
+		size  int64
+		slots int
+		cut   bool
+	}{
+		{200 << 20, 1, false}, {200 << 20, 10, false}, {200 << 20, 11, true}, {1 << 30, 1, false}, {1<<30 + 1, 1, true}, {10 << 20, 1000, false},
+	} {
+		use(longFS{fs, c.size})
+		s := mustSource(t, files.SourceArgs{Paths: []string{"faulty:///in"}, Format: "csv", Options: json.RawMessage(`{"header":false}`),
+			Schema: json.RawMessage(`[{"name":"a","type":"string"}]`)})
+		splits, err := s.Splits(t.Context(), dataflow.SplitHint{Slots: c.slots})
+		if cut := errors.Is(err, errOpened); cut != c.cut || !cut && err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+		var sum int64
+		for _, s := range splits {
+			sum += s.Bytes
+		}
+		if !c.cut && sum != 40*c.size {
+			t.Errorf("%+v: %d splits of %d bytes", c, len(splits), sum)
+		}
 	}
 }

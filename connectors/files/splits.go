@@ -12,6 +12,9 @@ import (
 const (
 	targetMin = 16 << 20
 	targetMax = 128 << 20
+	// wholeMax is how long a file may be that is not cut although it could be, because one
+	// would have to look for where, and there are enough others.
+	wholeMax = 1 << 30
 	// splitFilesMax is how many files a split may have, so that its description stays small
 	// and not too much is done again where it fails.
 	splitFilesMax = 1000
@@ -26,6 +29,7 @@ const (
 type limits struct {
 	bytes int64
 	cost  int64 // with what opening files costs
+	whole int64 // no longer files are cut by an Aligner
 }
 
 // limitsFor says how large splits should be: four for each slot, if they are neither too
@@ -38,9 +42,11 @@ func limitsFor(files []foundFile, hint dataflow.SplitHint) limits {
 	}
 	l := limits{cost: max(targetMin, roundUp(total/int64(max(1, hint.Slots)*4), 1<<20))}
 	l.bytes = min(targetMax, l.cost)
+	l.whole = min(wholeMax, l.cost)
 	if hint.MaxBytes > 0 {
 		l.bytes = min(l.bytes, hint.MaxBytes)
 		l.cost = min(l.cost, hint.MaxBytes)
+		l.whole = 0
 	}
 	return l
 }
@@ -77,7 +83,11 @@ func (s *source) cut(ctx context.Context, found []foundFile, schema json.RawMess
 		if f.size == 0 {
 			continue
 		}
-		ranges, err := place(ctx, f, s.reader, size)
+		each := size
+		if aligns(s.reader) && CodecOf(f.name) == Plain && f.size <= most.whole {
+			each = max(size, f.size)
+		}
+		ranges, err := place(ctx, f, s.reader, each)
 		if err == nil {
 			ranges, err = s.align(ctx, f, ranges)
 		}
