@@ -48,10 +48,12 @@ type crashJob struct {
 	layout string
 	want   []string
 	peace  time.Duration // between the first write and _SUCCESS
+	// publish is about how long the last part of that takes, after it was decided.
+	publish time.Duration
 }
 
 // crashes kills at random moments between the first write of an output and its
-// _SUCCESS, and sees that the output is absent or whole, and that nothing else is left
+// _SUCCESS, every other time after it was decided what is published, and sees that the output is absent or whole, and that nothing else is left
 // where outputs are.
 func (c *chaosCluster) crashes(ctx context.Context, runs int) error {
 	base := c.o.out
@@ -75,12 +77,13 @@ func (c *chaosCluster) crashes(ctx context.Context, runs int) error {
 				return err
 			}
 		}
-		fmt.Fprintf(c.o.app.out, "%s: %.2f s from the first write to _SUCCESS in peace\n", layout, j.peace.Seconds())
+		fmt.Fprintf(c.o.app.out, "%s: %.2f s from the first write to _SUCCESS in peace, %.2f s of it to publish\n", layout, j.peace.Seconds(), j.publish.Seconds())
 	}
 	wrong := 0
 	for i := range runs {
 		r := rand.New(rand.NewPCG(c.o.seed, uint64(i)))
-		kind, j := crash(i%int(crashKinds)), jobs[(i+i/int(crashKinds))%len(jobs)]
+		// All kinds with all layouts, in fifteen runs.
+		kind, j := crash(i%int(crashKinds)), jobs[(i+2*(i/int(crashKinds)))%len(jobs)]
 		met := false
 		for try := 0; try < crashTries && !met; try++ {
 			var bad []string
@@ -165,10 +168,14 @@ func (c *chaosCluster) crashPeace(ctx context.Context, base string, j *crashJob)
 		return err
 	}
 	began := time.Now()
+	if _, err := o.decided(ctx); err != nil {
+		return err
+	}
+	decided := time.Now()
 	if _, err := c.crashWait(ctx, o, began.Add(c.o.limit)); err != nil {
 		return err
 	}
-	j.peace = time.Since(began)
+	j.peace, j.publish = time.Since(began), time.Since(decided)
 	st, err := c.crashEnd(ctx, id)
 	if err != nil {
 		return err
@@ -209,9 +216,16 @@ func (c *chaosCluster) crashRun(ctx context.Context, base string, j *crashJob, k
 	if err != nil {
 		return false, "", nil, err
 	}
+	began := time.Now()
 	after := time.Duration(r.Float64() * float64(j.peace))
 	whole := !writes
-	if writes {
+	if writes && r.IntN(2) == 1 {
+		after = time.Duration(r.Float64() * float64(j.publish))
+		if whole, err = o.decided(ctx); err != nil {
+			return false, "", nil, err
+		}
+	}
+	if !whole {
 		if whole, err = c.crashWait(ctx, o, time.Now().Add(after)); err != nil {
 			return false, "", nil, err
 		}
@@ -221,7 +235,7 @@ func (c *chaosCluster) crashRun(ctx context.Context, base string, j *crashJob, k
 		st, err = c.crashEnd(ctx, id)
 	} else {
 		what, err = o.state(ctx)
-		what = fmt.Sprintf("%.0f ms after the first write, %s", after.Seconds()*1000, what)
+		what = fmt.Sprintf("%d ms after the first write, %s", time.Since(began).Milliseconds(), what)
 		if err == nil {
 			met, st, err = c.crashNow(ctx, base, kind, r, id)
 		}
@@ -336,6 +350,30 @@ func (o crashOutput) done(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// decided waits until it is decided what is published; true if the output is whole then.
+func (o crashOutput) decided(ctx context.Context) (whole bool, err error) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		decided := false
+		for info, err := range o.fs.List(ctx, o.name) {
+			if err != nil {
+				return false, err
+			}
+			decided = decided || strings.HasPrefix(info.Name, o.name+"/_manifest-")
+			whole = whole || info.Name == o.name+"/_SUCCESS"
+		}
+		if decided || whole {
+			return whole, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
 }
 
 // state says how far an output is.
