@@ -63,6 +63,7 @@ type fake struct {
 	cancel context.CancelFunc
 	epoch  uint64
 	mute   bool          // it sends no heartbeats
+	twice  bool          // it says everything two times
 	cut    *divisipb.Cut // what it gives away when it is asked to
 	silent bool          // it does not say which outputs it has copied
 	// do answers a Launch; nil, or a nil answer, leaves the attempt running.
@@ -172,6 +173,9 @@ func (f *fake) send(m *divisipb.FromWorker) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m.Epoch = f.epoch
+	if f.twice {
+		_ = f.stream.Send(m)
+	}
 	_ = f.stream.Send(m) // a broken stream is seen by its receiver
 }
 

@@ -134,12 +134,16 @@ type Result struct {
 }
 
 // Run plays the schedule of a seed.
-func Run(seed uint64, trace bool) Result {
+func Run(seed uint64, trace bool) Result { return play(seed, trace, func(*world) {}) }
+
+// play is Run with more to come than the weather, which extra asks for.
+func play(seed uint64, trace bool, extra func(*world)) Result {
 	w := &world{rng: rand.New(rand.NewPCG(seed, 0x5eed)), trace: trace, now: second}
 	w.check = newCheck(w)
 	w.store = newStore(w)
 	w.disk = &disk{w: w}
 	w.build()
+	extra(w)
 	stop := w.weather.until
 	w.run(stop, func() bool { return false })
 	if w.bad == "" {
