@@ -303,7 +303,8 @@ func (cl *clientService) RetryJob(ctx context.Context, r *divisipb.RetryJobReque
 }
 
 // follow calls f at once and on every change of the job, at most ten times a second,
-// until it says stop.
+// until it says stop. What f says of a job that has ended is sent when the end is durable:
+// a coordinator that dies before that has never said so.
 func (c *Coordinator) follow(ctx context.Context, id string, f func(*state, *jobState) (send func() error, stop bool)) error {
 	changed := make(chan struct{}, 1)
 	var js *jobState
@@ -330,10 +331,17 @@ func (c *Coordinator) follow(ctx context.Context, id string, f func(*state, *job
 		case <-ctx.Done():
 			return rpcError(ctx.Err())
 		}
-		t, err := ask(ctx, c.box, func(s *state) turn {
+		reply := make(chan turn, 1)
+		c.box.post(func(s *state) {
 			send, stop := f(s, js)
-			return turn{send, stop}
+			say := func() { reply <- turn{send, stop} }
+			if ended(js.state()) {
+				s.out(say)
+				return
+			}
+			say()
 		})
+		t, err := await(ctx, c.box, reply)
 		if err != nil {
 			return rpcError(err)
 		}
@@ -349,6 +357,10 @@ func (c *Coordinator) follow(ctx context.Context, id string, f func(*state, *job
 			return rpcError(errStopping)
 		}
 	}
+}
+
+func ended(s divisipb.JobState) bool {
+	return s == divisipb.JobState_JOB_STATE_SUCCEEDED || s == divisipb.JobState_JOB_STATE_FAILED || s == divisipb.JobState_JOB_STATE_CANCELED
 }
 
 func (cl *clientService) WatchJob(r *divisipb.WatchJobRequest, stream divisipb.Client_WatchJobServer) error {
