@@ -304,7 +304,7 @@ func (c *check) slots(from *coord) {
 		return
 	}
 	for _, k := range c.w.workers {
-		if cn := c.streams[k.inc]; cn != nil && cn.atCoordinator && c.w.now-c.contact[k.inc] > 6*second {
+		if cn := c.streams[k.inc]; cn != nil && cn.atCoordinator && drifted(c.w.now-c.contact[k.inc], c.w.drift) > 6*second {
 			c.w.violate("%s was silent for longer than its lease and is believed to be there", k.inc)
 		}
 	}

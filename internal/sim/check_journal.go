@@ -29,7 +29,7 @@ func (c *check) queued(r *divisipb.JournalRecord) {
 		if k.inc != l.Incarnation || !k.up || k.drain || c.stale[k.id] || cn == nil || !cn.atCoordinator {
 			continue
 		}
-		if silence := c.w.now - c.contact[l.Incarnation]; silence < 5*second {
+		if silence := drifted(c.w.now-c.contact[l.Incarnation], c.w.drift); silence < 5*second-2 { // by the coordinator's clock, which is rounded
 			c.w.violate("worker %s was heard of %.3f s ago and is given up: %s", l.Incarnation, float64(silence)/1e9, l.Why)
 		}
 	}

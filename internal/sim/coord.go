@@ -19,8 +19,13 @@ func (w *world) clock() int64 {
 	if mutant.On("lease by wall clock") {
 		return wallStart + w.now + w.skew
 	}
-	return wallStart + w.now
+	return wallStart + w.since + drifted(w.now-w.since, w.drift)
 }
+
+// drifted is what a clock shows of d that runs too fast by so many thousandths, or too
+// slow if they are negative; undrifted is how long it takes until it shows d.
+func drifted(d, thousandths int64) int64   { return d * (1000 + thousandths) / 1000 }
+func undrifted(d, thousandths int64) int64 { return d * 1000 / (1000 + thousandths) }
 
 // A coord is one process of the coordinator.
 type coord struct {
@@ -50,7 +55,7 @@ func (c *coord) post(f func()) {
 func (c *coord) turnIn(d int64) {
 	c.turns++
 	n := c.turns
-	c.w.after(d, func() {
+	c.w.after(undrifted(d, c.w.drift), func() {
 		if n == c.turns && c.up && !c.paused {
 			c.turn()
 		}

@@ -117,7 +117,7 @@ func (k *worker) registration() *divisipb.Register {
 
 // receive takes a message of the coordinator's.
 func (k *worker) receive(cn *conn, m *divisipb.ToWorker) {
-	k.heard = k.w.now
+	k.heard = k.clock()
 	if wel := m.GetWelcome(); wel != nil {
 		k.welcome(cn, wel, m.Epoch)
 		return
@@ -191,7 +191,7 @@ func (k *worker) beat(cn *conn) {
 		if k.conn != cn || !cn.atWorker {
 			return
 		}
-		if k.w.now-k.heard > 6*second {
+		if k.clock()-k.heard > 6*second {
 			k.hangUp("the coordinator is silent")
 			return
 		}

@@ -17,7 +17,8 @@ type worker struct {
 	slots   int
 	up      bool
 	paused  bool
-	life    int // counts processes
+	life    int   // counts processes
+	drift   int64 // by how many thousandths its clock is too fast
 	backlog []func()
 	wait    int64 // until the next try to reach the coordinator
 
@@ -107,10 +108,13 @@ func (k *worker) post(life int, f func()) {
 	}
 }
 
+// clock is the worker's own.
+func (k *worker) clock() int64 { return drifted(k.w.now, k.drift) }
+
 // after is post after some time.
 func (k *worker) after(d int64, f func()) {
 	life := k.life
-	k.w.after(d, func() { k.post(life, f) })
+	k.w.after(undrifted(d, k.drift), func() { k.post(life, f) })
 }
 
 // start begins a process: in an empty folder, under a new incarnation.

@@ -33,6 +33,8 @@ type world struct {
 	clients []*client
 	check   *check
 	skew    int64 // what the wall clock has jumped
+	drift   int64 // by how many thousandths the coordinator's clock is too fast
+	since   int64 // since when
 
 	trace   bool
 	history strings.Builder
