@@ -24,6 +24,7 @@ type HDFSOptions struct {
 	DataNodes   int   // 3 where 0
 	Replication int   // 2 where 0
 	BlockSize   int64 // bytes, a multiple of 512; 1 MiB where 0
+	OneRack     bool  // which leaves it to chance where replicas lie
 	// Keys are names of encryption keys that the NameNode finds when it starts.
 	Keys []string
 	// Properties are for hdfs-site.xml of servers and clients.
@@ -32,7 +33,8 @@ type HDFSOptions struct {
 
 // An HDFSCluster is a running Apache Hadoop HDFS, each node a process of its own.
 // The nodes are called namenode-1, namenode-2, journal-1, datanode-1 and so on.
-// DataNode i is at 127.0.0.(i+1); odd ones are in /rack1, even ones in /rack2.
+// DataNode i is at 127.0.0.(i+1); odd ones are in /rack1, even ones in /rack2, unless
+// all are in one.
 type HDFSCluster struct {
 	URL       string   // fs.defaultFS: hdfs://host:port, or hdfs://divisi with HA
 	ConfDir   string   // for HADOOP_CONF_DIR
@@ -51,6 +53,7 @@ type hdfsNode struct {
 	class   string
 	heap    string
 	listens string // host:port
+	web     string // host:port of a DataNode's web address
 	process *process
 }
 
@@ -202,6 +205,23 @@ func (c *HDFSCluster) AwaitLive(t testing.TB, dead ...string) {
 	}); err != nil {
 		t.Fatalf("%v\nbefore: %v", err, why)
 	}
+}
+
+// Served tells how many bytes of blocks a DataNode has sent to readers since it
+// started, and how many of these to readers at another address than its own, as of a
+// second ago.
+func (c *HDFSCluster) Served(ctx context.Context, node string) (all, remote int64, err error) {
+	text, err := get(ctx, http.MethodGet, "http://"+c.nodes[node].web+"/jmx?qry=Hadoop:service=DataNode,name=DataNodeActivity*", "")
+	if err != nil {
+		return 0, 0, err
+	}
+	var state struct {
+		Beans []struct{ BytesRead, RemoteBytesRead int64 }
+	}
+	if err := json.Unmarshal(text, &state); err != nil || len(state.Beans) != 1 {
+		return 0, 0, fmt.Errorf("no numbers of a DataNode: %w: %s", err, text)
+	}
+	return state.Beans[0].BytesRead, state.Beans[0].RemoteBytesRead, nil
 }
 
 // Shell runs Hadoop's file system shell, as `hadoop fs`.

@@ -50,6 +50,8 @@ log4j.appender.console.layout=org.apache.log4j.PatternLayout
 log4j.appender.console.layout.ConversionPattern=%d{ISO8601} %p %c{2}: %m%n
 log4j.logger.org.apache.hadoop.util.NativeCodeLoader=ERROR
 `
+	// hadoopMetrics has the servers' numbers be a second old at most.
+	hadoopMetrics = "*.period=1\n"
 )
 
 // configure chooses ports and writes a configuration folder for each node and one
@@ -86,9 +88,11 @@ func (c *HDFSCluster) configure(o HDFSOptions) error {
 	core := properties{
 		"fs.defaultFS":                      c.URL,
 		"hadoop.tmp.dir":                    filepath.Join(c.dir, "tmp"),
-		"net.topology.script.file.name":     filepath.Join(c.dir, "racks.sh"),
 		"ipc.client.connect.max.retries":    "3",
 		"ipc.client.connect.retry.interval": "200",
+	}
+	if !o.OneRack {
+		core["net.topology.script.file.name"] = filepath.Join(c.dir, "racks.sh")
 	}
 	site := properties{
 		"dfs.replication":                       strconv.Itoa(cmp.Or(o.Replication, 2)),
@@ -154,17 +158,17 @@ func (c *HDFSCluster) configure(o HDFSOptions) error {
 	}
 	for i := range o.DataNodes {
 		name, host := fmt.Sprintf("datanode-%d", i+1), fmt.Sprintf("127.0.0.%d", i+2)
-		data := port(host)
+		data, web := port(host), port(host)
 		own[name] = properties{
 			"dfs.datanode.data.dir":                   filepath.Join(c.dir, name),
 			"dfs.datanode.hostname":                   host,
 			"dfs.datanode.address":                    data,
 			"dfs.datanode.ipc.address":                port(host),
-			"dfs.datanode.http.address":               port(host),
+			"dfs.datanode.http.address":               web,
 			"divisi.rpc.bind.address":                 host,
 			"hadoop.rpc.socket.factory.class.default": "BindingSocketFactory",
 		}
-		c.nodes[name] = &hdfsNode{class: "org.apache.hadoop.hdfs.server.datanode.DataNode", heap: "256m", listens: data}
+		c.nodes[name] = &hdfsNode{class: "org.apache.hadoop.hdfs.server.datanode.DataNode", heap: "256m", listens: data, web: web}
 		c.DataNodes = append(c.DataNodes, host)
 	}
 	if failed != nil {
@@ -184,8 +188,10 @@ func (c *HDFSCluster) configure(o HDFSOptions) error {
 		if err := site.with(p).write(filepath.Join(dir, "hdfs-site.xml")); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, "log4j.properties"), []byte(hadoopLogging), 0o666); err != nil {
-			return err
+		for file, text := range map[string]string{"log4j.properties": hadoopLogging, "hadoop-metrics2.properties": hadoopMetrics} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o666); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
