@@ -34,7 +34,7 @@ race: ## all tests under the race detector, the short ones of those (needs a C c
 
 services: ## the suites on real servers, which it installs (the first time takes minutes)
 	DIVISI_SERVICES=all $(GO) test -timeout 40m ./internal/services ./storage/s3 ./storage/hdfs ./connectors/kafka
-	DIVISI_SERVICES=all $(GO) test -timeout 20m -run S3 ./cmd/divisi
+	DIVISI_SERVICES=all $(GO) test -timeout 60m -run '^Test(HDFS|Kafka)|S3' ./cmd/divisi
 
 SEEDS ?= 10000
 FIRST ?= 1

@@ -157,7 +157,13 @@ func outputOf(t *testing.T, dir string) string {
 // submitJob sends the word count to a cluster.
 func submitJob(t *testing.T, addr string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(bin, "divisi"), append([]string{"submit", "--cluster", addr, filepath.Join(bin, "job"), "--"}, args...)...)
+	return submitProgram(t, addr, filepath.Join(bin, "job"), args...)
+}
+
+// submitProgram sends a job's program to a cluster.
+func submitProgram(t *testing.T, addr, program string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(bin, "divisi"), append([]string{"submit", "--cluster", addr, program, "--"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -165,6 +171,16 @@ func submitJob(t *testing.T, addr string, args ...string) string {
 		t.Fatalf("submit: %v: %s", err, &stderr)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// example builds a program of the folder examples.
+func example(t *testing.T, name string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), name)
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", program, "../../examples/"+name).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return program
 }
 
 // listJobs are the ids of all jobs of a cluster.

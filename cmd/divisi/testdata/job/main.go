@@ -1,5 +1,5 @@
-// Job is the job of the script tests: a word count that can be made to wait, to
-// be slow, to fail, and to die.
+// Job is the job of the tests of processes: a word count, or a copy of the lines, that can
+// be made to wait, to be slow, to fail, and to die.
 package main
 
 import (
@@ -19,8 +19,9 @@ func count(j *df.Job) {
 	fail := j.String("fail", "", "fail at this word")
 	die := j.String("die", "", "end the process at this word")
 	slow := j.String("slow", "", "wait for 40 ms at this word")
+	whole := j.Bool("copy", false, "write the lines, not a count of their words")
 	out := j.Arg(1)
-	words := df.FlatMap(df.Read(j, df.Lines(j.Arg(0))), func(line string, emit df.Emit[string]) {
+	rows := df.FlatMap(df.Read(j, df.Lines(j.Arg(0))), func(line string, emit df.Emit[string]) {
 		for gate != "" {
 			if _, err := os.Stat(gate); err == nil {
 				break
@@ -38,8 +39,17 @@ func count(j *df.Job) {
 			if slow != "" && w == slow {
 				time.Sleep(40 * time.Millisecond)
 			}
-			emit(w)
+			if !whole {
+				emit(w)
+			}
+		}
+		if whole {
+			emit(line)
 		}
 	})
-	df.Write(df.Count(words), df.TSV[df.Pair[string, int64]](out))
+	if whole {
+		df.Write(rows, df.Text(out))
+		return
+	}
+	df.Write(df.Count(rows), df.TSV[df.Pair[string, int64]](out))
 }
