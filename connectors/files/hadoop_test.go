@@ -212,6 +212,12 @@ func TestHadoopReads(t *testing.T) {
 	compare("hadoop fs -text", got, want, err)
 	got, err = h.Avro(t.Context(), "tojson", write("zstd.avro", filestest.Encode(t, "avro", `{"compression":"zstd"}`, rows)))
 	compare("avro-tools tojson", got, asJSON.String(), err)
-	got, err = h.Parquet(t.Context(), "cat", write("x.parquet", filestest.Encode(t, "parquet", `{"compression":"snappy"}`, rows)))
-	compare("parquet cat", got, asJSON.String(), err)
+	// Each in all compressions that are written.
+	args, want = []string{"cat"}, ""
+	for _, c := range []string{"none", "snappy", "gzip", "zstd"} {
+		args = append(args, write(c+".parquet", filestest.Encode(t, "parquet", `{"compression":"`+c+`"}`, rows)))
+		want += asJSON.String()
+	}
+	got, err = h.Parquet(t.Context(), args...)
+	compare("parquet cat", got, want, err)
 }
