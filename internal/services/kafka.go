@@ -216,6 +216,9 @@ var kafkaTools = map[string]string{
 	"configs":          "org.apache.kafka.tools.ConfigCommand",
 	"delete-records":   "org.apache.kafka.tools.DeleteRecordsCommand",
 	"storage":          "kafka.tools.StorageTool",
+	// Which measure themselves.
+	"producer-perf-test": "org.apache.kafka.tools.ProducerPerformance",
+	"consumer-perf-test": "org.apache.kafka.tools.ConsumerPerformance",
 }
 
 // Tool runs one of Kafka's own console tools, by its name without "kafka-", and
@@ -225,6 +228,17 @@ func (c *KafkaCluster) Tool(ctx context.Context, name, stdin string, args ...str
 	if !ok {
 		return "", fmt.Errorf("kafka-%s is not known here", name)
 	}
+	return c.java(ctx, "kafka-"+name, class, stdin, args...)
+}
+
+// Program runs a program of one Java file with Kafka's own client and gives what it
+// printed.
+func (c *KafkaCluster) Program(ctx context.Context, source string, args ...string) (string, error) {
+	return c.java(ctx, filepath.Base(source), source, "", args...)
+}
+
+// java runs a class, or a source file, under the name that errors tell.
+func (c *KafkaCluster) java(ctx context.Context, name, class, stdin string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "java", append([]string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto",
@@ -235,7 +249,7 @@ func (c *KafkaCluster) Tool(ctx context.Context, name, stdin string, args ...str
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		err = fmt.Errorf("kafka-%s: %w: %s", name, err, tail(exit.Stderr, 2000))
+		err = fmt.Errorf("%s: %w: %s", name, err, tail(exit.Stderr, 2000))
 	}
 	return string(out), err
 }
@@ -305,3 +319,6 @@ func (c *KafkaCluster) serverProperties(b *kafkaBroker, voters []string, o Kafka
 	}
 	return strings.Join(append(lines, o.Properties...), "\n") + "\n"
 }
+
+// Version is the release.
+func (c *KafkaCluster) Version() string { return kafkaVersion }
