@@ -2,9 +2,10 @@ package dataflow
 
 // Limits of a partial aggregation.
 const (
-	// partialBytesMax keeps the table about as large as what a core's caches and
-	// translation buffers like.
-	partialBytesMax = 32 << 20
+	// partialBytesMax is what a table may take: one of words that doubles to two million
+	// slots fits, and with it the words of any task's share of a natural text. Each key
+	// that is passed on twice costs more than the caches that a smaller table stays in.
+	partialBytesMax = 80 << 20
 	// After so many rows it is looked at whether gathering helps: if more than nine
 	// in ten rows made an entry, rows pass through for a while.
 	partialTrial   = 1 << 16

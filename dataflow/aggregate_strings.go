@@ -37,18 +37,14 @@ func (f *stringFinal[K, A]) batch(b Batch) {
 		n := min(finalAhead, len(values)-from)
 		for i := range n {
 			s := data[ends[from+i]:ends[from+i+1]]
-			if len(s) > shortMax {
-				f.keys[i] = shortKey{}
-				continue
-			}
-			f.keys[i] = shortOf(s)
+			f.keys[i], _ = shortOf(s)
 			f.hashes[i] = f.keys[i].hash()
 		}
 		f.touched += f.t.touch(f.hashes[:n])
 		for i := range n {
 			f.r.row = from + i
 			v := values[from+i]
-			if f.keys[i].size != 0 {
+			if !f.keys[i].none() {
 				if a, fresh := f.t.atShort(&f.keys[i], f.hashes[i]); a != nil {
 					if fresh {
 						*a = v

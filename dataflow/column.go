@@ -223,7 +223,7 @@ func (c *bytesColumn) appendShort(k *shortKey) {
 	}
 	binary.LittleEndian.PutUint64(c.data[c.used:], k.lo)
 	binary.LittleEndian.PutUint64(c.data[c.used+8:], k.hi)
-	n := int(k.size - 1)
+	n := k.len()
 	c.used += n
 	c.ends.append(int32(c.used))
 	c.w.bytes += n

@@ -51,7 +51,7 @@ func fixedColumnOf[V any](c column) *fixedColumn[V] {
 	return nil
 }
 
-// short adds a pair with a short key, whose size is not 0.
+// short adds a pair with a short key.
 func (w *stringPairs[V]) short(k *shortKey, v V) {
 	w.keys.appendShort(k)
 	w.value(v)
@@ -74,11 +74,11 @@ func (t *stringTable[K, V]) pairs(w *stringPairs[V]) {
 	for i := range t.slots {
 		e := &t.slots[i]
 		switch {
-		case e.size == 0:
-		case e.size <= shortMax+1:
-			w.short(&e.shortKey, e.v)
+		case e.none():
+		case e.long():
+			w.long(t.longKey(&e.shortKey), e.v)
 		default:
-			w.long(unsafe.String(unsafe.SliceData(t.long[e.hi:]), e.size-1), e.v)
+			w.short(&e.shortKey, e.v)
 		}
 	}
 }

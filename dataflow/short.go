@@ -11,20 +11,52 @@ import (
 // shortMax is the longest string that fits two words.
 const shortMax = 16
 
-// A shortKey is a string of at most 16 bytes as two words, zeros behind its end. With
-// the length they say which string it is, also where it holds NULs.
-type shortKey struct {
-	lo, hi uint64
-	size   uint64 // length plus one: a shortKey of zeros is none
-}
+// A shortKey is a string of at most 16 bytes as two words, so that keys are compared and
+// hashed without going to memory for them. The highest byte of hi says how it lies:
+//
+//	shortTag + n   a string of n bytes, n < 16, and zeros behind its end
+//	below          the last of 16 bytes. It is never so high in UTF-8
+//	longTag        a string that is neither; its owner knows what the rest means
+//
+// All bytes of a key that is none are zeros. Equal keys are equal strings.
+type shortKey struct{ lo, hi uint64 }
 
-// shortOf is a string of at most 16 bytes.
-func shortOf(s string) shortKey {
+const (
+	shortTag = 0xc0
+	longTag  = 0xff
+)
+
+// shortOf is the key of a string, if it has one.
+func shortOf(s string) (k shortKey, ok bool) {
+	if len(s) < shortMax {
+		lo, hi := loadShort(s)
+		return shortKey{lo, hi | uint64(shortTag+len(s))<<56}, true
+	}
+	if len(s) > shortMax || s[15] >= shortTag {
+		return shortKey{}, false
+	}
 	lo, hi := loadShort(s)
-	return shortKey{lo, hi, uint64(len(s)) + 1}
+	return shortKey{lo, hi}, hi != 0
 }
 
-func (k *shortKey) hash() uint64 { return mix64(k.lo^k.size<<56, k.hi+k.size) }
+// none says that k is no string's.
+func (k *shortKey) none() bool { return k.hi == 0 }
+
+// long says that k is of a string that does not fit.
+func (k *shortKey) long() bool { return k.hi>>56 == longTag }
+
+// len is the length of a string that fits.
+func (k *shortKey) len() int {
+	if tag := int(k.hi >> 56); tag >= shortTag {
+		return tag - shortTag
+	}
+	return shortMax
+}
+
+// differs is 0 for equal keys.
+func (k *shortKey) differs(o *shortKey) uint64 { return (k.lo ^ o.lo) | (k.hi ^ o.hi) }
+
+func (k *shortKey) hash() uint64 { return mix64(k.lo, k.hi) }
 
 // loadShort is the two words of a string of at most 16 bytes.
 func loadShort(s string) (lo, hi uint64) {
@@ -48,7 +80,8 @@ type keyArena struct{ room []byte }
 
 const arenaBytes = 16 << 10
 
-func (a *keyArena) short(lo, hi uint64, n int) string {
+func (a *keyArena) short(k *shortKey) string {
+	n := k.len()
 	if n == 0 {
 		return ""
 	}
@@ -56,8 +89,8 @@ func (a *keyArena) short(lo, hi uint64, n int) string {
 		a.room = make([]byte, arenaBytes)
 	}
 	b := a.room[:n:n]
-	binary.LittleEndian.PutUint64(a.room, lo)
-	binary.LittleEndian.PutUint64(a.room[8:], hi)
+	binary.LittleEndian.PutUint64(a.room, k.lo)
+	binary.LittleEndian.PutUint64(a.room[8:], k.hi)
 	a.room = a.room[n:]
 	return unsafe.String(unsafe.SliceData(b), n)
 }

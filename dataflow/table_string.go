@@ -1,32 +1,36 @@
 package dataflow
 
 import (
+	"encoding/binary"
 	"unsafe"
 
 	"github.com/zeebo/xxh3"
 )
 
-// stringTable is open addressing with the keys in the slots: a key of up to 16
-// bytes is two words that are compared at once, a longer one its hash and its
-// place in an arena. A key that is kept is copied, so that it does not hold on to
+// stringTable is open addressing with the keys in the slots: a short key is two words
+// that are compared at once, a longer one its hash and its place in an arena. A key that is kept is copied, so that it does not hold on to
 // the batch it came in.
 type stringTable[K comparable, V any] struct {
 	b     *budget
 	slots []stringSlot[V]
 	mask  uint64
 	n     int
-	long  []byte // the long keys, one after the other
+	long  []byte // the long keys, each behind its length
 	room  int64  // of long, as reserved
 	keys  keyArena
 }
 
 type stringSlot[V any] struct {
-	shortKey // of a long key: hash, place in long, and size; zeros: the slot is empty
+	shortKey // of a long key: hash, longTag and place in long; none: the slot is empty
 	v        V
 }
 
-// longRoomMin is room for long keys that a table has from the beginning.
-const longRoomMin = 4 << 10
+const (
+	// longRoomMin is room for long keys that a table has from the beginning.
+	longRoomMin = 4 << 10
+	// longHead is what stands before a long key: its length.
+	longHead = 4
+)
 
 func newStringTable[K comparable, V any](b *budget) *stringTable[K, V] {
 	t := &stringTable[K, V]{b: b, room: longRoomMin}
@@ -41,16 +45,16 @@ func (t *stringTable[K, V]) bytes(slots int) int64 {
 
 func (t *stringTable[K, V]) make(slots int) {
 	t.slots = make([]stringSlot[V], slots)
+	hugePages(t.slots)
 	t.mask = uint64(slots - 1)
 }
 
 func (t *stringTable[K, V]) at(k K) (*V, bool) {
 	s := *(*string)(unsafe.Pointer(&k))
-	if len(s) > shortMax {
-		return t.atLong(s)
+	if short, ok := shortOf(s); ok {
+		return t.atShort(&short, short.hash())
 	}
-	short := shortOf(s)
-	return t.atShort(&short, short.hash())
+	return t.atLong(s)
 }
 
 // atShort is at for a key whose hash is known.
@@ -59,10 +63,10 @@ func (t *stringTable[K, V]) atShort(k *shortKey, h uint64) (*V, bool) {
 	i := h & mask
 	for {
 		e := &slots[i&uint64(len(slots)-1)]
-		if (e.lo^k.lo)|(e.hi^k.hi)|(e.size^k.size) == 0 {
+		if e.differs(k) == 0 {
 			return &e.v, false
 		}
-		if e.size == 0 {
+		if e.none() {
 			break
 		}
 		i = (i + 1) & mask
@@ -75,7 +79,7 @@ func (t *stringTable[K, V]) atShort(k *shortKey, h uint64) (*V, bool) {
 func (t *stringTable[K, V]) touch(hashes []uint64) (sum uint64) {
 	slots, mask := t.slots, t.mask
 	for _, h := range hashes {
-		sum += slots[h&mask&uint64(len(slots)-1)].size
+		sum += slots[h&mask&uint64(len(slots)-1)].hi
 	}
 	return sum
 }
@@ -97,18 +101,17 @@ func (t *stringTable[K, V]) insert(i, h uint64, k *shortKey) (*V, bool) {
 
 func (t *stringTable[K, V]) atLong(s string) (*V, bool) {
 	h := xxh3.HashString(s)
-	size := uint64(len(s)) + 1
 	i := h & t.mask
 	for ; ; i = (i + 1) & t.mask {
 		e := &t.slots[i]
-		if e.size == 0 {
+		if e.none() {
 			break
 		}
-		if e.lo == h && e.size == size && string(t.long[e.hi:e.hi+uint64(len(s))]) == s {
+		if e.lo == h && e.long() && t.longKey(&e.shortKey) == s {
 			return &e.v, false
 		}
 	}
-	if need := int64(len(t.long) + len(s)); need > t.room {
+	if need := int64(len(t.long) + longHead + len(s)); need > t.room {
 		room := max(2*t.room, need)
 		if !t.b.grow(room - t.room) {
 			return nil, true
@@ -116,17 +119,24 @@ func (t *stringTable[K, V]) atLong(s string) (*V, bool) {
 		t.room = room
 		t.long = append(make([]byte, 0, room), t.long...)
 	}
-	v, _ := t.insert(i, h, &shortKey{h, uint64(len(t.long)), size})
+	v, _ := t.insert(i, h, &shortKey{h, longTag<<56 | uint64(len(t.long))})
 	if v != nil {
+		t.long = binary.LittleEndian.AppendUint32(t.long, uint32(len(s)))
 		t.long = append(t.long, s...)
 	}
 	return v, true
 }
 
+// longKey is the string of a long key; it lies in the table.
+func (t *stringTable[K, V]) longKey(k *shortKey) string {
+	at := t.long[k.hi&^(longTag<<56):]
+	return unsafe.String(&at[longHead], binary.LittleEndian.Uint32(at))
+}
+
 // empty finds a free slot for a hash.
 func (t *stringTable[K, V]) empty(h uint64) uint64 {
 	i := h & t.mask
-	for t.slots[i].size != 0 {
+	for !t.slots[i].none() {
 		i = (i + 1) & t.mask
 	}
 	return i
@@ -140,11 +150,11 @@ func (t *stringTable[K, V]) grow() bool {
 	t.make(2 * len(old))
 	for k := range old {
 		e := &old[k]
-		if e.size == 0 {
+		if e.none() {
 			continue
 		}
 		h := e.lo
-		if e.size <= shortMax+1 {
+		if !e.long() {
 			h = e.hash()
 		}
 		t.slots[t.empty(h)] = *e
@@ -158,15 +168,14 @@ func (t *stringTable[K, V]) len() int { return t.n }
 func (t *stringTable[K, V]) each(f func(K, *V)) {
 	for i := range t.slots {
 		e := &t.slots[i]
-		if e.size == 0 {
+		if e.none() {
 			continue
 		}
-		n := int(e.size - 1)
 		var s string
-		if n <= shortMax {
-			s = t.keys.short(e.lo, e.hi, n)
+		if e.long() {
+			s = t.longKey(&e.shortKey)
 		} else {
-			s = unsafe.String(unsafe.SliceData(t.long[e.hi:]), n)
+			s = t.keys.short(&e.shortKey)
 		}
 		f(*(*K)(unsafe.Pointer(&s)), &e.v)
 	}

@@ -53,8 +53,47 @@ func distinctLines(lines, words, of int) []string {
 	return out
 }
 
+// nearLines are words of all short lengths of which many differ in one bit only, there
+// too where a short key says how long the word is.
+func nearLines() []string {
+	var lines []string
+	for n := 1; n <= shortMax+2; n++ {
+		var b strings.Builder
+		for at := range n {
+			for bit := range 8 {
+				w := []byte(strings.Repeat("a", n))
+				w[at] ^= 1 << bit
+				b.Write(w)
+				b.WriteString(" a\u00e9 ")
+			}
+		}
+		lines = append(lines, strings.Repeat(b.String(), 1+n%3))
+	}
+	return lines
+}
+
+// textOf is a batch of lines that still has its text.
+type textOf struct {
+	Batch
+	text string
+}
+
+func (t textOf) Text() (string, bool) { return t.text, t.text != "" }
+
+// asText gives the batches the text of their lines, and takes away their columns' use.
+func asText(batches []Batch) {
+	for i, b := range batches {
+		ends, data := stringValues(b.Column(0))
+		var text strings.Builder
+		for k := range len(ends) - 1 {
+			text.WriteString(data[ends[k]:ends[k+1]] + []string{"\n", "\r\n"}[k%2])
+		}
+		batches[i] = textOf{b, text.String()}
+	}
+}
+
 // partialCounts runs the map side of a word count over lines and adds up what it gives.
-func partialCounts(t *testing.T, lines []string, limit int64, batchRows int, words func(Dataset[string]) Dataset[string]) map[string]int64 {
+func partialCounts(t *testing.T, lines []string, limit int64, batchRows int, text bool, words func(Dataset[string]) Dataset[string]) map[string]int64 {
 	t.Helper()
 	j := NewJob("test", nil)
 	in := Read(j, FromSlice([]string{""}))
@@ -75,6 +114,9 @@ func partialCounts(t *testing.T, lines []string, limit int64, batchRows int, wor
 	}
 	if rows.n > 0 {
 		batches = append(batches, rows.batch())
+	}
+	if text {
+		asText(batches)
 	}
 	s, err := op.Open(env, &batchStream{bs: batches})
 	if err != nil {
@@ -103,6 +145,39 @@ func partialCounts(t *testing.T, lines []string, limit int64, batchRows int, wor
 	return got
 }
 
+// Short keys are equal where the strings are, and say what these are.
+func TestShortKey(t *testing.T) {
+	seen := map[shortKey]string{}
+	words := append(oddLines(3, 500), fieldsOf(nearLines())...)
+	for n := range shortMax + 1 {
+		words = append(words, strings.Repeat("\x00", n), strings.Repeat("\xff", n), strings.Repeat("\xc8", n))
+	}
+	for _, w := range words {
+		k, ok := shortOf(w)
+		if !ok {
+			if len(w) < shortMax {
+				t.Errorf("%q has no short key", w)
+			}
+			continue
+		}
+		if other, twice := seen[k]; twice && other != w {
+			t.Errorf("%q and %q have the same key", w, other)
+		}
+		seen[k] = w
+		var keys keyArena
+		if k.none() || k.long() || k.len() != len(w) || keys.short(&k) != w {
+			t.Errorf("the key of %q is of %q", w, keys.short(&k))
+		}
+	}
+}
+
+func fieldsOf(lines []string) (words []string) {
+	for _, l := range lines {
+		words = append(words, strings.Fields(l)...)
+	}
+	return words
+}
+
 // The built-in tokeniser and a job's own function count what strings.Fields finds,
 // with room for all, with hardly any, and where nearly every word is new.
 func TestTally(t *testing.T) {
@@ -110,6 +185,7 @@ func TestTally(t *testing.T) {
 		"empty":    {},
 		"no words": {"", " \t ", "\u2003"},
 		"odd":      oddLines(1, 3000),
+		"near":     nearLines(),
 		"skewed":   append(zipfLines(3, 1000, 100), strings.Repeat("the ", 100_000)),
 		"distinct": distinctLines(1200, 60, 1<<40),
 		"repeats":  distinctLines(1200, 60, 20_000),
@@ -122,9 +198,10 @@ func TestTally(t *testing.T) {
 				}
 				for how, f := range map[string]func(Dataset[string]) Dataset[string]{
 					"Words":   Words,
+					"text":    Words,
 					"FlatMap": func(d Dataset[string]) Dataset[string] { return FlatMap(d, splitWords) },
 				} {
-					if got := partialCounts(t, lines, limit, batchRows, f); !maps.Equal(got, want) {
+					if got := partialCounts(t, lines, limit, batchRows, how == "text", f); !maps.Equal(got, want) {
 						t.Errorf("%s, limit %d, batches of %d, %s: got %d words, want %d", name, limit, batchRows, how, len(got), len(want))
 					}
 				}

@@ -7,73 +7,140 @@ import (
 	"unsafe"
 )
 
-// wordTally counts the words of lines without making them strings first: it reads
-// sixteen bytes at a time, as the two words of a short key, and finds the word's end
-// in them. Words that are longer or touch bytes beyond ASCII take a slower way.
-type wordTally struct{ *tally }
+// wordTally counts the words of text without making them strings first. It looks for
+// the ends of words in 64 bytes at a time, and then takes what lies between two ends as
+// a short key. Words that are longer or touch bytes beyond ASCII take a slower way.
+type wordTally struct {
+	*tally
+	joined []byte
+	ends   [wordEnds + 64]uint32
+}
 
-var _ lineTaker = wordTally{}
+const (
+	// wordEnds are about so many ends of words as are found at once: no more with those
+	// of the last 64 bytes than strings can wait.
+	wordEnds = tallyWait - 64
+	// Lines are joined to so many bytes of text.
+	joinedBytes = 64 << 10
+)
 
-func (w wordTally) lines(ends []int32, data string) {
+var (
+	_ lineTaker = (*wordTally)(nil)
+	_ textTaker = (*wordTally)(nil)
+)
+
+// lines implements lineTaker: text is faster to look through than a line.
+func (w *wordTally) lines(ends []int32, data string) {
+	w.joined = w.joined[:0]
 	for i := range len(ends) - 1 {
-		w.r.row = i
-		w.line(data, int(ends[i]), int(ends[i+1]))
+		line := data[ends[i]:ends[i+1]]
+		if len(line) > joinedBytes {
+			w.text(line)
+			continue
+		}
+		w.joined = append(append(w.joined, line...), '\n')
+		if len(w.joined) > joinedBytes {
+			w.text(unsafe.String(unsafe.SliceData(w.joined), len(w.joined)))
+			w.joined = w.joined[:0]
+		}
 	}
+	w.text(unsafe.String(unsafe.SliceData(w.joined), len(w.joined)))
 }
 
-// line counts the words of data[at:end]; it may look at what lies behind end.
-func (w wordTally) line(data string, at, end int) {
+// text implements textTaker.
+func (w *wordTally) text(data string) {
 	from := unsafe.Pointer(unsafe.StringData(data))
-	for at < end {
-		if at+shortMax > len(data) {
-			at = w.word(data, at, end)
-			continue
+	start, n := 0, 0
+	// A short key is read as 16 bytes, wherever in the 64 it begins.
+	for at := 0; at+64+shortMax <= len(data); at += 64 {
+		m := stops64((*[8]uint64)(unsafe.Add(from, at)))
+		ends := (*[64]uint32)(w.ends[n:])
+		n += bits.OnesCount64(m)
+		// Ten are there nearly always; what is written too many is not used.
+		for i := range 10 {
+			ends[i] = uint32(at + bits.TrailingZeros64(m))
+			m &= m - 1
 		}
-		lo := *(*uint64)(unsafe.Add(from, at))
-		if asciiSpace[byte(lo)] != 0 {
-			at++
-			continue
+		for i := 10; m != 0; i++ {
+			ends[i] = uint32(at + bits.TrailingZeros64(m))
+			m &= m - 1
 		}
-		hi := *(*uint64)(unsafe.Add(from, at+8))
-		s, t := stops(lo), stops(hi)
-		n, m := uint(bits.TrailingZeros64(s))&^7, uint(bits.TrailingZeros64(t))&^7
-		if s != 0 {
-			m = 0
+		if n >= wordEnds {
+			start = w.words(data, start, w.ends[:n])
+			n = 0
 		}
-		next := at + int(n+m)>>3
-		if next >= end {
-			next = end
-			n = 8 * uint(min(end-at, 8))
-			m = 8*uint(end-at) - n
-		} else if asciiSpace[data[next]] == 0 {
-			at = w.word(data, at, end)
-			continue
-		}
-		w.waiting[w.n] = shortKey{lo & (1<<n - 1), hi & (1<<m - 1), uint64(n+m)>>3 + 1}
-		if w.n++; w.n == tallyWait {
-			w.drain()
-		}
-		at = next + 1
+	}
+	for start = w.words(data, start, w.ends[:n]); start < len(data); {
+		start = w.word(data, start)
 	}
 }
 
-// stops marks, in the high bit of each, the bytes that may end a word: those up to the
-// space, and those beyond ASCII.
+// words counts the words that begin at start and behind each of some ends, up to the
+// last of them, and returns where to go on.
+func (w *wordTally) words(data string, start int, ends []uint32) int {
+	if w.n+len(ends) > tallyWait {
+		w.drain()
+	}
+	from := unsafe.Pointer(unsafe.StringData(data))
+	waits := w.n
+	for _, e := range ends {
+		end := int(e)
+		n := uint(end - start)
+		if n >= shortMax || asciiSpace[*(*byte)(unsafe.Add(from, end))] == 0 {
+			if end >= start { // else it is in a word that was counted
+				w.n = waits
+				start = w.word(data, start)
+				waits = w.n
+			}
+			continue
+		}
+		key, mask := (*shortKey)(unsafe.Add(from, start)), &shortMasks[n]
+		w.waiting[waits&(tallyWait-1)] = shortKey{key.lo & mask.lo, key.hi&mask.hi | uint64(shortTag+n)<<56}
+		if n > 0 {
+			waits++
+		}
+		start = end + 1
+	}
+	w.n = waits
+	if waits == tallyWait {
+		w.drain()
+	}
+	return start
+}
+
+// shortMasks are what of two words is a string of so many bytes.
+var shortMasks = func() (m [shortMax]shortKey) {
+	for n := range m {
+		m[n].lo = 1<<(8*min(n, 8)) - 1
+		m[n].hi = 1<<(8*max(n-8, 0)) - 1
+	}
+	return m
+}()
+
+// stops64 has a bit for each of 64 bytes that may end a word.
+func stops64(b *[8]uint64) uint64 {
+	return stops(b[0]) | stops(b[1])<<8 | stops(b[2])<<16 | stops(b[3])<<24 |
+		stops(b[4])<<32 | stops(b[5])<<40 | stops(b[6])<<48 | stops(b[7])<<56
+}
+
+// stops has a bit for each of 8 bytes that may end a word: those up to the space, and
+// those beyond ASCII.
 func stops(x uint64) uint64 {
-	const low = 0x7f7f7f7f7f7f7f7f
-	return (^(x&low + 0x5f5f5f5f5f5f5f5f) | x) &^ low
+	const low, gather = 0x7f7f7f7f7f7f7f7f, 0x0102040810204080
+	x = (^(x&low + 0x5f5f5f5f5f5f5f5f) | x) &^ low
+	return x >> 7 * gather >> 56
 }
 
 // word counts the word that begins at data[at], if one does, byte by byte, and returns
 // where to go on.
-func (w wordTally) word(data string, at, end int) int {
-	for i := at; i < end; {
+func (w *wordTally) word(data string, at int) int {
+	for i := at; i < len(data); {
 		c := data[i]
 		size := 1
 		space := asciiSpace[c] != 0
 		if c >= utf8.RuneSelf {
 			var r rune
-			r, size = utf8.DecodeRuneInString(data[i:end])
+			r, size = utf8.DecodeRuneInString(data[i:])
 			space = unicode.IsSpace(r)
 		}
 		if space {
@@ -84,6 +151,6 @@ func (w wordTally) word(data string, at, end int) int {
 		}
 		i += size
 	}
-	w.add(data[at:end])
-	return end
+	w.add(data[at:])
+	return len(data)
 }

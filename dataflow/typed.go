@@ -33,7 +33,17 @@ func (f *rowFeeder[T]) feed(r *run, emit func(T)) func() {
 	if t, ok := r.behind.(batchTaker); ok {
 		each = func(_ *run, b Batch, _ func(T)) { t.batch(b) }
 	} else if l, ok := r.behind.(lineTaker); ok && f.codec.typ.ID() == arrow.STRING {
-		each = func(r *run, b Batch, _ func(T)) { l.lines(stringValues(b.Column(0))) }
+		text, _ := l.(textTaker)
+		each = func(r *run, b Batch, _ func(T)) {
+			if t, ok := b.(TextBatch); ok && text != nil {
+				if s, ok := t.Text(); ok {
+					r.row = 0
+					text.text(s)
+					return
+				}
+			}
+			l.lines(stringValues(b.Column(0)))
+		}
 	} else if e, ok := any(emit).(func(string)); ok && f.codec.typ.ID() == arrow.STRING {
 		each = func(r *run, b Batch, _ func(T)) { eachString(r, b, e) }
 	}
@@ -67,6 +77,20 @@ func (f *rowFeeder[T]) each(r *run, b Batch, emit func(T)) {
 // A lineTaker takes all strings of a batch at once: string i is data[ends[i]:ends[i+1]].
 type lineTaker interface {
 	lines(ends []int32, data string)
+}
+
+// A textTaker takes lines with their ends, where it does not matter to it which white
+// space is between words.
+type textTaker interface {
+	text(s string)
+}
+
+// A TextBatch is a batch of lines, the only column, that are still as they lie in a file.
+type TextBatch interface {
+	Batch
+	// Text is the lines, each with its end. It is false once the column was asked for,
+	// for which they are moved; the string is good until then, or until Release.
+	Text() (s string, ok bool)
 }
 
 func eachString(r *run, b Batch, emit func(string)) {

@@ -10,9 +10,9 @@ import (
 func Words(lines Dataset[string]) Dataset[string] {
 	return apply(lines, "Words", func(r *run, _ int, emit func(string)) (func(string), func()) {
 		if c, ok := r.behind.(*tally); ok {
-			w := wordTally{c}
+			w := &wordTally{tally: c}
 			r.takes = w
-			return func(line string) { w.line(line, 0, len(line)) }, nil
+			return w.text, nil
 		}
 		return func(line string) { eachWord(line, emit) }, nil
 	})

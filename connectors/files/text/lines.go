@@ -1,9 +1,7 @@
 package text
 
 import (
-	"bytes"
 	"context"
-	"sort"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -13,21 +11,16 @@ import (
 	"github.com/divisi-data/divisi/dataflow"
 )
 
-// lineStream turns blocks into a column of lines. The block's own buffer becomes
-// the column's data: lines move together over the line ends between them, so each
-// byte is moved once and nothing is allocated per line.
+// lineStream turns blocks into batches of lines.
 type lineStream struct {
 	*files.Blocks
 	in  *files.Input
 	env *dataflow.Env
 
-	all  dataflow.Batch // the lines of one block
-	next int64          // the first that Next has not returned yet
+	all  *lines // of one block
+	next int64  // the first that Next has not returned yet
 
-	offset  int64   // of the block in the file
-	first   int64   // row of all that the last batch began with
-	offsets []int32 // of all's lines in its data
-	returns []int32 // rows of all that ended in CR LF, ascending
+	first int64 // row of all that the last batch began with
 }
 
 func (s *lineStream) Next(ctx context.Context) (dataflow.Batch, error) {
@@ -39,7 +32,7 @@ func (s *lineStream) Next(ctx context.Context) (dataflow.Batch, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.lines(b)
+		s.all, s.next = newLines(s.env, b), 0
 		s.AddRows(s.all.NumRows())
 	}
 	s.first = s.next
@@ -51,66 +44,19 @@ func (s *lineStream) Next(ctx context.Context) (dataflow.Batch, error) {
 	return s.all.NewSlice(s.first, s.next), nil
 }
 
-// lines makes a batch of a block.
-func (s *lineStream) lines(b files.Block) {
-	data := b.Buffer.Bytes()
-	rows := bytes.Count(data, newline)
-	if data[len(data)-1] != '\n' {
-		rows++
-	}
-	obuf := memory.NewResizableBuffer(s.env.Alloc)
-	obuf.Resize(arrow.Int32Traits.BytesRequired(rows + 1))
-	offsets := arrow.Int32Traits.CastFromBytes(obuf.Bytes())
-	s.returns = s.returns[:0]
-	offsets[0] = 0
-	r, w := 0, 0
-	for row := range rows {
-		n := bytes.IndexByte(data[r:], '\n')
-		next := r + n + 1
-		if n < 0 { // the file ends without a line feed
-			n = len(data) - r
-			next = len(data)
-		} else if n > 0 && data[r+n-1] == '\r' {
-			n--
-			s.returns = append(s.returns, int32(row))
-		}
-		copy(data[w:w+n], data[r:r+n])
-		w += n
-		r = next
-		offsets[row+1] = int32(w)
-	}
-	b.Buffer.ResizeNoShrink(w)
-	d := array.NewData(arrow.BinaryTypes.String, rows, []*memory.Buffer{nil, obuf, b.Buffer}, nil, 0, 0)
-	obuf.Release()
-	b.Buffer.Release()
-	col := array.NewStringData(d)
-	d.Release()
-	s.all = array.NewRecordBatch(Schema, []arrow.Array{col}, int64(rows))
-	col.Release()
-	s.offset, s.next, s.offsets = b.Offset, 0, offsets
-}
-
-var newline = []byte{'\n'}
-
-// Locate implements dataflow.Locator: the line's place in the file is where it lies
-// in the column plus the line ends that were before it.
+// Locate implements dataflow.Locator.
 func (s *lineStream) Locate(row int) string {
 	if s.all == nil {
 		return s.in.Path
 	}
-	i := int(s.first) + row
-	if i < 0 || i >= len(s.offsets) {
-		return s.in.Path
-	}
-	crs := sort.Search(len(s.returns), func(k int) bool { return int(s.returns[k]) >= i })
-	return s.in.Place(s.offset + int64(s.offsets[i]) + int64(i) + int64(crs))
+	return s.in.Place(s.all.offset + s.all.at(int(s.first)+row))
 }
 
 func (s *lineStream) drop() {
 	if s.all != nil {
 		s.all.Release()
 	}
-	s.all, s.offsets = nil, nil
+	s.all = nil
 }
 
 func (s *lineStream) Close() error {

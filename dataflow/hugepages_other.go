@@ -1,0 +1,6 @@
+//go:build !linux
+
+package dataflow
+
+// hugePages is for Linux.
+func hugePages[E any]([]E) {}
