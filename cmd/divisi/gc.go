@@ -66,8 +66,14 @@ func gcCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+// knowsJobs is the part of a client that jobOf needs.
+type knowsJobs interface {
+	Job(ctx context.Context, id string) (*pb.JobStatus, error)
+	Jobs(ctx context.Context, state string, limit int) ([]*pb.JobStatus, error)
+}
+
 // jobOf is a job by its id, or by the shortened name of the folder of what it writes.
-func jobOf(ctx context.Context, c *client.Client, id string) (*pb.JobStatus, error) {
+func jobOf(ctx context.Context, c knowsJobs, id string) (*pb.JobStatus, error) {
 	if !storage.IsShortened(id) {
 		return c.Job(ctx, id)
 	}
