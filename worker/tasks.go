@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/shuffle"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
@@ -26,18 +24,6 @@ type task struct {
 func (t *task) control() bool { return t.spec.Kind != pb.TaskKind_TASK_KIND_RUN }
 func (t *task) ended() bool {
 	return t.failure != nil || len(t.results) > 0 && !t.results[len(t.results)-1].More
-}
-
-// size is about how large the message of its end is.
-func (t *task) size() int {
-	n := 0
-	for _, r := range t.results {
-		n += proto.Size(r)
-	}
-	if t.failure != nil {
-		n += proto.Size(t.failure)
-	}
-	return n
 }
 
 func attemptKey(id *pb.TaskID) string {
