@@ -19,6 +19,7 @@ import (
 	"github.com/divisi-data/divisi/benchmarks/harness"
 	"github.com/divisi-data/divisi/benchmarks/s3"
 	"github.com/divisi-data/divisi/benchmarks/scheduling"
+	"github.com/divisi-data/divisi/benchmarks/terasort"
 	"github.com/divisi-data/divisi/benchmarks/wordcount"
 )
 
@@ -38,6 +39,9 @@ var benchmarks = []struct {
 }{
 	{"wordcount", func(ctx context.Context, o options) (harness.Result, error) {
 		return wordcount.Run(ctx, wordcount.Options{Work: o.work, Bytes: o.bytes, Vocabulary: 1_000_000, Runs: o.runs, Log: o.log})
+	}},
+	{"terasort", func(ctx context.Context, o options) (harness.Result, error) {
+		return terasort.Run(ctx, terasort.Options{Work: o.work, Bytes: 2 * o.bytes, Memory: 512, Runs: o.runs, Log: o.log})
 	}},
 	{"durability", func(ctx context.Context, o options) (harness.Result, error) {
 		return durability.Run(ctx, durability.Options{Work: o.work, Bytes: o.bytes / 4, Tasks: 500, Runs: o.runs, Log: o.log})
