@@ -496,17 +496,28 @@ func (c *compiler) choosePartitions() error {
 		case c.options.Partitions > 0:
 			x.Partitions, x.Fixed = c.options.Partitions, true
 		default:
-			x.Partitions = defaultPartitions(c.options.Slots)
+			x.Partitions = defaultPartitions(c.options.Slots, x.Kind)
 		}
 	}
 	return nil
 }
 
+// leastPartitions and leastRanges are how many partitions there are at least. Ranges are
+// more, because their tasks sort: one that fits the memory is not written out again.
+const (
+	leastPartitions = 16
+	leastRanges     = 64
+)
+
 // defaultPartitions over-partitions, a power of two about six times the slots: the
 // scheduler joins small neighbours once their real sizes are known.
-func defaultPartitions(slots int) int {
+func defaultPartitions(slots int, kind dataflow.ExchangeKind) int {
+	least := leastPartitions
+	if kind == dataflow.Range {
+		least = leastRanges
+	}
 	n := max(slots, 1) * 4
-	return min(max(1<<bits.Len(uint(n-1)), 16), 1024)
+	return min(max(1<<bits.Len(uint(n-1)), least), 1024)
 }
 
 // fingerprint is a hash of all that decides what a task does.
