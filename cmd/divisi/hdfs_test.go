@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/divisi-data/divisi/internal/client"
 	"github.com/divisi-data/divisi/internal/services"
 )
@@ -29,23 +31,30 @@ func besides(t *testing.T, c *services.HDFSCluster, slots string) (addr string) 
 	return addr
 }
 
-// put lets Hadoop's own shell write files into a folder.
+// put lets Hadoop's own shell write files into a folder, each from the host of one
+// DataNode after the other, so that this one has a replica of every block of it.
 func put(t *testing.T, c *services.HDFSCluster, folder string, files ...[]byte) {
 	t.Helper()
-	dir := t.TempDir()
+	if out, err := c.Shell(t.Context(), "-mkdir", folder); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var g errgroup.Group
 	for i, f := range files {
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("file-%d", i)), f, 0o600); err != nil {
+		local := filepath.Join(t.TempDir(), fmt.Sprintf("file-%d", i))
+		if err := os.WriteFile(local, f, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		g.Go(func() error {
+			out, err := c.Shell(t.Context(), "-D", "hadoop.rpc.socket.factory.class.default=BindingSocketFactory",
+				"-D", "divisi.rpc.bind.address="+c.DataNodes[i%len(c.DataNodes)], "-put", local, folder)
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		})
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
+	if err := g.Wait(); err != nil {
 		t.Fatal(err)
-	}
-	// A write ends with the first replica; -w waits for the second of each block.
-	for _, command := range [][]string{{"-put", dir, folder}, {"-setrep", "-w", "2", folder}} {
-		if out, err := c.Shell(t.Context(), command...); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
 	}
 }
 
@@ -76,14 +85,14 @@ func published(t *testing.T, c *services.HDFSCluster, folder string) []byte {
 	return text
 }
 
-// someText is files of lines of words, and what a count of them is, in order. Of slow
-// words there is one in so many lines, if any.
+// someText is files of lines of words, of so many bytes each, and what a count of the
+// words is, in order. Of slow words there is one in so many lines, if any.
 func someText(files, bytesEach, slowIn int) (texts [][]byte, want []byte) {
 	random := rand.New(rand.NewPCG(3, 4))
 	counts := map[string]int{}
 	for range files {
 		var b bytes.Buffer
-		for k := 1; b.Len() < bytesEach; k++ {
+		for k := 1; b.Len() < bytesEach-500; k++ {
 			if slowIn > 0 && k%slowIn == 0 {
 				b.WriteString("slow ")
 				counts["slow"]++
@@ -96,6 +105,7 @@ func someText(files, bytesEach, slowIn int) (texts [][]byte, want []byte) {
 			}
 			b.WriteByte('\n')
 		}
+		b.Write(bytes.Repeat([]byte{'\n'}, bytesEach-b.Len()))
 		texts = append(texts, b.Bytes())
 	}
 	var lines []string
@@ -162,8 +172,6 @@ type hdfsRun struct {
 	elsewhere   int64 // of sent, to another host than the DataNode's own
 }
 
-func (r *hdfsRun) add(o hdfsRun) { r.tasks, r.near = r.tasks+o.tasks, r.near+o.near }
-
 // runBeside runs a program to its end.
 func runBeside(t *testing.T, c *services.HDFSCluster, addr string, input int64, program string, args ...string) (r hdfsRun) {
 	t.Helper()
@@ -203,44 +211,44 @@ func runBeside(t *testing.T, c *services.HDFSCluster, addr string, input int64, 
 }
 
 // TestHDFS runs jobs from HDFS to HDFS on workers that are beside its DataNodes: the
-// outputs are whole, as Hadoop reads them, and what is read comes from the node itself,
-// by the scheduler's account and by that of the DataNodes.
+// outputs are whole, as Hadoop reads them, and of what is read 95 of 100 bytes at least
+// come from the node itself, by the scheduler's account and by that of the DataNodes.
 func TestHDFS(t *testing.T) {
 	c := services.HDFS(t, services.HDFSOptions{OneRack: true}) // in two, all blocks lie on the host that has one to itself
 	addr := besides(t, c, "1")
-	wordcount := example(t, "wordcount")
-	count := func(t *testing.T, out string) hdfsRun {
-		return runBeside(t, c, addr, 4*14_000_000, wordcount, c.URL+"/text", c.URL+out)
+	const each = 30 << 20 // two ranges of 15 blocks
+	// nearby runs a job until it was near its input. A task that has waited long enough for
+	// a place there goes elsewhere, which a machine with much else to do makes it do now
+	// and then; it is not the rule.
+	nearby := func(t *testing.T, input int64, out, program string, args ...string) {
+		t.Helper()
+		var r hdfsRun
+		for i := range 4 {
+			if i > 0 {
+				if text, err := c.Shell(t.Context(), "-rm", "-r", out); err != nil {
+					t.Fatalf("%v: %s", err, text)
+				}
+			}
+			r = runBeside(t, c, addr, input, program, append(args, c.URL+out)...)
+			if r.near*100 >= r.tasks*95 && r.elsewhere*100 <= r.sent*5 {
+				return
+			}
+		}
+		t.Errorf("%d of %d tasks that read were on a host with their input, of %d bytes %d were read from another", r.near, r.tasks, r.sent, r.elsewhere)
 	}
-	var all hdfsRun
 	t.Run("wordcount", func(t *testing.T) {
-		texts, want := someText(4, 14_000_000, 0)
+		texts, want := someText(3, each, 0)
 		put(t, c, "/text", texts...)
-		all.add(count(t, "/counts"))
+		nearby(t, 3*each, "/counts", example(t, "wordcount"), c.URL+"/text")
 		same(t, "counts", sortedLines(published(t, c, "/counts")), want)
 	})
 	t.Run("terasort", func(t *testing.T) {
-		data, want := someRecords(1, 450_000)
+		data, want := someRecords(3, each/2/100) // one range
 		put(t, c, "/records", data...)
-		r := runBeside(t, c, addr, 2*45_000_000, example(t, "terasort"), "sort", c.URL+"/records", c.URL+"/sorted")
+		nearby(t, 2*int64(len(want)), "/sorted", example(t, "terasort"), "sort", c.URL+"/records") // it looks for bounds first
 		same(t, "records", published(t, c, "/sorted"), want)
 		validated(t, c, "/sorted", want)
-		all.add(r)
-		// Ranges of one file are cut so that one host has all of it. Where the last record
-		// of a range ends in the next block, a DataNode sends that block or its beginning.
-		const block = 1<<20 + 1<<20/512*4 // and its checksums
-		if r.near == r.tasks && r.elsewhere > int64(r.tasks)*block {
-			t.Errorf("the DataNodes sent %d bytes to other hosts, more than a block for each of %d tasks", r.elsewhere, r.tasks)
-		}
 	})
-	// A task that has waited long enough for a place near its input goes elsewhere, which a
-	// machine that does other things too makes it do now and then: it is not the rule.
-	for i := 0; all.near*100 < all.tasks*95 && i < 3; i++ {
-		all = count(t, fmt.Sprintf("/counts-%d", i))
-	}
-	if all.tasks < 3 || all.near*100 < all.tasks*95 {
-		t.Errorf("%d of %d tasks that read were on a host with their input, want 95 %%, time and again", all.near, all.tasks)
-	}
 }
 
 // TestHDFSDeaths kills a DataNode and then the active NameNode while a count and a copy
@@ -248,8 +256,8 @@ func TestHDFS(t *testing.T) {
 func TestHDFSDeaths(t *testing.T) {
 	services.Deaths(t)
 	c := services.HDFS(t, services.HDFSOptions{HA: true, OneRack: true})
-	addr := besides(t, c, "2")
-	texts, counts := someText(2, 12_000_000, 250)
+	addr := besides(t, c, "4")                   // both jobs at once
+	texts, counts := someText(6, 9_000_000, 800) // a range each
 	put(t, c, "/text", texts...)
 	cl, err := client.DialPatiently(t.Context(), addr)
 	if err != nil {
