@@ -214,6 +214,7 @@ func runBeside(t *testing.T, c *services.HDFSCluster, addr string, input int64, 
 // outputs are whole, as Hadoop reads them, and of what is read 95 of 100 bytes at least
 // come from the node itself, by the scheduler's account and by that of the DataNodes.
 func TestHDFS(t *testing.T) {
+	services.Clusters(t)
 	c := services.HDFS(t, services.HDFSOptions{OneRack: true}) // in two, all blocks lie on the host that has one to itself
 	addr := besides(t, c, "1")
 	const each = 30 << 20 // two ranges of 15 blocks

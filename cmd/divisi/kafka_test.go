@@ -130,6 +130,7 @@ func end(events []*pb.Event) time.Time { return time.Unix(0, events[len(events)-
 // TestKafka counts words from a topic to a topic, and lets jobs that write one end in
 // other ways: nothing of them is seen, and no transaction is left open.
 func TestKafka(t *testing.T) {
+	services.Clusters(t)
 	b, m := startBrokers(t, 1), startMortal(t, 2)
 	t.Run("counts", func(t *testing.T) {
 		want := b.input(t, "words")

@@ -45,9 +45,21 @@ func unless(t testing.TB, err error) {
 // them (make services) and not with every change.
 func Deaths(t testing.TB) {
 	t.Helper()
+	asked(t, "servers die in this test, which takes minutes")
+}
+
+// Clusters is for tests that run jobs on processes beside the servers: on a machine with
+// other work they take minutes too, so they run where Deaths do.
+func Clusters(t testing.TB) {
+	t.Helper()
+	asked(t, "this test has servers and a cluster of processes, which may take minutes")
+}
+
+func asked(t testing.TB, why string) {
+	t.Helper()
 	notShort(t)
 	if !all() {
-		t.Skip("SKIPPED: servers die in this test, which takes minutes; make services runs it")
+		t.Skipf("SKIPPED: %s; make services runs it", why)
 	}
 }
 
