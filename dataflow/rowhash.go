@@ -177,7 +177,7 @@ func foldArray(h []uint64, arr arrow.Array) error {
 	case *array.BinaryView:
 		foldEach(h, a, func(i int) uint64 { return xxh3.Hash(a.Value(i)) })
 	case *array.FixedSizeBinary:
-		foldEach(h, a, func(i int) uint64 { return xxh3.Hash(a.Value(i)) })
+		foldFixed(h, a)
 	case *array.Decimal32:
 		foldInts(h, a, a.Values())
 	case *array.Decimal64:
@@ -305,6 +305,19 @@ func foldStrings[O int32 | int64](h []uint64, a arrow.Array, offsets []O, data [
 			x = xxh3.Hash(data[offsets[i]-first : offsets[i+1]-first])
 		}
 		h[i] = fold(h[i], x)
+	}
+}
+
+func foldFixed(h []uint64, a *array.FixedSizeBinary) {
+	if a.NullN() > 0 {
+		foldEach(h, a, func(i int) uint64 { return xxh3.Hash(a.Value(i)) })
+		return
+	}
+	width := a.DataType().(*arrow.FixedSizeBinaryType).ByteWidth
+	data := a.Data().Buffers()[1].Bytes()[a.Data().Offset()*width:]
+	for i := range h {
+		h[i] = fold(h[i], xxh3.Hash(data[:width]))
+		data = data[width:]
 	}
 }
 

@@ -1,6 +1,7 @@
 package dataflow_test
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -190,6 +191,23 @@ func BenchmarkRowHash(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(batch.NumRows()*int64(b.N))/b.Elapsed().Seconds()/1e6, "Mrows/s")
+}
+
+// The records of TeraSort.
+func BenchmarkRowHashOfRecords(b *testing.B) {
+	k := array.NewFixedSizeBinaryBuilder(memory.DefaultAllocator, &arrow.FixedSizeBinaryType{ByteWidth: 10})
+	v := array.NewFixedSizeBinaryBuilder(memory.DefaultAllocator, &arrow.FixedSizeBinaryType{ByteWidth: 90})
+	for n := range 4 << 10 {
+		k.Append(fmt.Appendf(nil, "%010d", n))
+		v.Append(fmt.Appendf(nil, "%090d", n))
+	}
+	batch := batchOf(k.NewArray(), v.NewArray())
+	b.SetBytes(100 * batch.NumRows())
+	for b.Loop() {
+		if _, err := dataflow.RowHash(batch); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // An array of no values need not have offsets: lists that are all empty have such
