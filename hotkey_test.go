@@ -10,12 +10,13 @@ import (
 
 	divisi "github.com/divisi-data/divisi"
 	df "github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // TestHotKey groups several times the memory there is, nine of ten rows of it under one
 // key: it spills, every row is there once, and the heap stays in bounds.
 func TestHotKey(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("sorts 200 MB")
 	}
 	const lines, each, size = 400, 1000, 500 // 200 MB in values

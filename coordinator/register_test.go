@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/divisi-data/divisi/internal/race"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -31,7 +32,7 @@ func manyPages(f *fake, job string, outputs, n int) (bytes int) {
 // TestLargeRegistration: a worker comes back with more outputs than a message has room
 // for. It is told which it may drop, and what is needed of them is not made again.
 func TestLargeRegistration(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("names a million outputs")
 	}
 	dir := t.TempDir()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/race"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -16,7 +17,7 @@ import (
 // the coordinator answers.
 func TestRetryStorm(t *testing.T) {
 	n := 10_000
-	if testing.Short() {
+	if race.Short() {
 		n = 500
 	}
 	for name, hopeless := range map[string]bool{"each task fails twice": false, "each task fails always": true} {

@@ -5,12 +5,13 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/divisi-data/divisi/internal/race"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
 // A worker that holds more than a message has room for names all of it.
 func TestLargeRegistration(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("names a million outputs")
 	}
 	c := start(t, text, false)

@@ -80,7 +80,7 @@ func TestCheckSees(t *testing.T) {
 // TestRestart kills a coordinator with 10,000 tasks in its journal. The next one knows
 // what it knew, and gives no task to a worker again that was done or runs.
 func TestRestart(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("builds a program and runs 10,000 tasks")
 	}
 	t.Chdir("../..")

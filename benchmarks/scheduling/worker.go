@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -91,10 +92,12 @@ func (w *worker) attach(ctx context.Context, coordinator string) (err error) {
 
 // run does what the coordinator asks for until ctx ends.
 func (w *worker) run(ctx context.Context) error {
-	defer w.conn.Close()
 	said := make(chan *pb.ToWorker, 64)
 	lost := make(chan error, 1)
-	go func() { // ends with the connection
+	var receiver sync.WaitGroup
+	defer receiver.Wait()
+	defer w.conn.Close()
+	receiver.Go(func() { // ends with the connection
 		for {
 			m, err := w.stream.Recv()
 			if err != nil {
@@ -106,7 +109,7 @@ func (w *worker) run(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 		}
-	}()
+	})
 	for _, t := range w.running { // from before: slow enough
 		if err := w.report(t); err != nil {
 			return err

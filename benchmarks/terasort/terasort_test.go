@@ -3,11 +3,13 @@ package terasort
 import (
 	"io"
 	"testing"
+
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // TestRun runs all of it, small.
 func TestRun(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("builds programs")
 	}
 	t.Chdir("../..")

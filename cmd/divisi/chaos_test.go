@@ -74,7 +74,7 @@ func TestChaosManyStages(t *testing.T) {
 
 // Outputs in folders of values, and in files of a size, whatever is killed.
 func TestChaosLayouts(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("two more clusters; make test starts them")
 	}
 	for _, layout := range layouts[1:] {
@@ -92,7 +92,7 @@ func crashArgs(t *testing.T) []string {
 
 // Whatever is killed then, the output is absent or whole, and no temporary file is left.
 func TestChaosCrashes(t *testing.T) {
-	if testing.Short() {
+	if race.Short() {
 		t.Skip("it starts clusters again and again; make test does")
 	}
 	runsChaos(t, crashArgs(t)...)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/divisi-data/divisi/connectors/connectortest"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/race"
 	"github.com/divisi-data/divisi/storage"
 	"github.com/divisi-data/divisi/storage/mem"
 )
@@ -95,7 +96,7 @@ func TestAhead(t *testing.T) {
 		{"a file is gone", -1, n + 1, n / 2, 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if testing.Short() && c.size > 10 {
+			if race.Short() && c.size > 10 {
 				t.Skip("a hundred megabytes")
 			}
 			known := newKnownFS(mem.New())

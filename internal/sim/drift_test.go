@@ -1,12 +1,16 @@
 package sim
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/divisi-data/divisi/internal/race"
+)
 
 // TestDrift: the clocks of the coordinator and of each worker run up to 10 % too fast or
 // too slow, whatever else happens. Every promise is kept.
 func TestDrift(t *testing.T) {
 	n := uint64(1000)
-	if testing.Short() {
+	if race.Short() {
 		n = 100
 	}
 	succeeded := 0

@@ -3,6 +3,8 @@ package sim
 import (
 	"slices"
 	"testing"
+
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // swizzle cuts the workers' links to the coordinator one after the other, all of them,
@@ -31,7 +33,7 @@ func swizzle(w *world) {
 // happens. Every job ends, and every promise is kept.
 func TestSwizzle(t *testing.T) {
 	n := uint64(1000)
-	if testing.Short() {
+	if race.Short() {
 		n = 100
 	}
 	harmless := 0 // the fault that nobody notices
