@@ -302,8 +302,8 @@ func (cl *clientService) RetryJob(ctx context.Context, r *divisipb.RetryJobReque
 	return cl.c.submit(ctx, req)
 }
 
-// follow calls f at once and on every change of the job, at most ten times a second,
-// until it says stop. What f says of a job that has ended is sent when the end is durable:
+// follow calls f at once, on every change of the job, at most ten times a second, and
+// when the job is over, until it says stop: then at the latest. What f says of a job that has ended is sent when the end is durable:
 // a coordinator that dies before that has never said so.
 func (c *Coordinator) follow(ctx context.Context, id string, f func(*state, *jobState) (send func() error, stop bool)) error {
 	changed := make(chan struct{}, 1)
@@ -328,6 +328,7 @@ func (c *Coordinator) follow(ctx context.Context, id string, f func(*state, *job
 	for {
 		select {
 		case <-pace.C:
+		case <-js.gone:
 		case <-ctx.Done():
 			return rpcError(ctx.Err())
 		}
@@ -351,6 +352,7 @@ func (c *Coordinator) follow(ctx context.Context, id string, f func(*state, *job
 		select {
 		case <-changed:
 			pace.Reset(watchEvery)
+		case <-js.gone:
 		case <-ctx.Done():
 			return rpcError(ctx.Err())
 		case <-c.box.closed:

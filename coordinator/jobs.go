@@ -31,6 +31,7 @@ type jobState struct {
 
 	dirty    bool
 	watchers map[chan struct{}]bool
+	gone     chan struct{} // closed when it is over, for those who follow it
 }
 
 // ending is a round of EndJob and its answers.
@@ -56,7 +57,7 @@ func newJobState(req *divisipb.SubmitRequest, at int64, epoch uint64) (*jobState
 	}
 	id := req.GetJob().GetId()
 	return &jobState{
-		id: id, req: req, submitted: at, placed: map[job.Attempt]sched.ID{}, where: map[job.Attempt]*divisipb.Placement{}, levels: map[string]int64{}, watchers: map[chan struct{}]bool{},
+		id: id, req: req, submitted: at, placed: map[job.Attempt]sched.ID{}, where: map[job.Attempt]*divisipb.Placement{}, levels: map[string]int64{}, watchers: map[chan struct{}]bool{}, gone: make(chan struct{}),
 		job: job.New(job.Spec{ID: id, Plan: p, Memory: req.GetJob().GetMemoryBytes(), Epoch: epoch, Begun: job.Instant(at)}),
 	}, nil
 }
@@ -64,7 +65,7 @@ func newJobState(req *divisipb.SubmitRequest, at int64, epoch uint64) (*jobState
 func archivedJob(a *divisipb.JobArchived) *jobState {
 	return &jobState{
 		id: a.GetStatus().GetId(), req: a.GetRequest(), submitted: a.GetStatus().GetSubmittedUnixNanos(),
-		final: a.GetStatus(), events: a.GetEvents(), watchers: map[chan struct{}]bool{},
+		final: a.GetStatus(), events: a.GetEvents(), watchers: map[chan struct{}]bool{}, gone: make(chan struct{}),
 	}
 }
 
@@ -333,6 +334,13 @@ func (s *state) tellWatchers() {
 			continue
 		}
 		js.dirty = false
+		if js.over() {
+			select {
+			case <-js.gone:
+			default:
+				close(js.gone)
+			}
+		}
 		for c := range js.watchers {
 			select {
 			case c <- struct{}{}:
