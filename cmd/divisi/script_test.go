@@ -16,6 +16,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // bin is the folder of the programs that the scripts run: real ones, since a
@@ -53,6 +55,9 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the programs that scripts run are built without the race detector")
+	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
