@@ -72,7 +72,11 @@ var tallySlots sync.Pool
 // inherit takes the slots of a tally that has ended, if they are of at most so many bytes
 // or most is 0.
 func (c *tally) inherit(most int64) {
-	slots, _ := tallySlots.Get().([]stringSlot[int64])
+	left, _ := tallySlots.Get().(*[]stringSlot[int64])
+	if left == nil {
+		return
+	}
+	slots := *left
 	more := c.t.bytes(len(slots) - len(c.t.slots))
 	if more <= 0 || most > 0 && more > most || !c.t.b.grow(more) {
 		return
@@ -83,7 +87,8 @@ func (c *tally) inherit(most int64) {
 
 func (c *tally) bequeath() {
 	if len(c.t.slots) > tableSlotsMin {
-		tallySlots.Put(c.t.slots)
+		slots := c.t.slots
+		tallySlots.Put(&slots)
 	}
 	c.t.slots = nil
 }
