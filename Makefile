@@ -29,7 +29,7 @@ ifeq ($(CI),true)
 	$(MAKE) mutants
 endif
 
-race: ## all tests under the race detector, the short ones of those (needs a C compiler; under 5 minutes)
+race: ## all tests under the race detector, the short ones of those (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
 
 services: ## the suites on real servers, which it installs (the first time takes minutes)

@@ -79,7 +79,7 @@ func TestBadCompression(t *testing.T) {
 // A bomb of many small records is data: it is read, in little memory.
 func TestManySmallRecordsAreNoBomb(t *testing.T) {
 	if race.Short() {
-		t.Skip("SKIPPED with -short: half a gigabyte is read")
+		t.Skip("SKIPPED with -short and under the race detector: half a gigabyte is read")
 	}
 	in := put(t, "lines.gz", squeezed(t, codec.Gzip, bytes.Repeat([]byte("0123456789abcde\n"), 1<<16), 512))
 	taken := watchHeap()

@@ -76,7 +76,7 @@ func sales(n int) []sale {
 // TestBadContainers: formats with headers, blocks and footers of their own.
 func TestBadContainers(t *testing.T) {
 	if race.Short() {
-		t.Skip("it takes seconds")
+		t.Skip("SKIPPED with -short and under the race detector: it takes seconds")
 	}
 	rows := sales(2000)
 	parquet := written(t, rows, func(p string) df.SinkSpec[sale] { return df.Parquet[sale](p) })

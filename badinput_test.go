@@ -306,7 +306,7 @@ func TestCancelLeavesNothing(t *testing.T) {
 // limit of a record or the memory is less.
 func TestHugeLine(t *testing.T) {
 	if race.Short() {
-		t.Skip("it takes seconds")
+		t.Skip("SKIPPED with -short and under the race detector: it takes seconds")
 	}
 	in := filepath.Join(t.TempDir(), "in")
 	if err := os.WriteFile(in, []byte("short\n"), 0o644); err != nil {

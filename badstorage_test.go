@@ -97,7 +97,7 @@ func nobody(t *testing.T) string {
 // TestBadS3Settings: what needs no server, or a server that refuses everything.
 func TestBadS3Settings(t *testing.T) {
 	if race.Short() {
-		t.Skip("it takes seconds")
+		t.Skip("SKIPPED with -short and under the race detector: it takes seconds")
 	}
 	in := write(t, "one\n")
 	const secret = "a-secret-4711"
@@ -192,7 +192,7 @@ func TestBadHDFSSettings(t *testing.T) {
 // once when the job has not begun.
 func TestNobodyAnswers(t *testing.T) {
 	if race.Short() {
-		t.Skip("SKIPPED with -short: servers that are not there are waited for")
+		t.Skip("SKIPPED with -short and under the race detector: servers that are not there are waited for")
 	}
 	aws(t, "http://"+nobody(t), "tester", "a-secret-4711")
 	t.Setenv("HADOOP_CONF_DIR", "")

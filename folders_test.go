@@ -83,7 +83,7 @@ func folderLines(t *testing.T, out string) (lines map[string][]string, count map
 // one of columns, at any number of partitions, and are read back as they were.
 func TestPartitionBy(t *testing.T) {
 	if race.Short() {
-		t.Skip("it takes seconds")
+		t.Skip("SKIPPED with -short and under the race detector: it takes seconds")
 	}
 	cases := map[string][]visit{"empty": nil, "one": visits(1, false), "many": visits(3000, false), "skewed": visits(3000, true)}
 	for name, rows := range cases {

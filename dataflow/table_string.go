@@ -8,8 +8,8 @@ import (
 )
 
 // stringTable is open addressing with the keys in the slots: a short key is two words
-// that are compared at once, a longer one its hash and its place in an arena. A key that is kept is copied, so that it does not hold on to
-// the batch it came in.
+// that are compared at once, a longer one its hash and its place in an arena. A key that
+// is kept is copied, so that it does not hold on to the batch it came in.
 type stringTable[K comparable, V any] struct {
 	b     *budget
 	slots []stringSlot[V]
