@@ -50,7 +50,7 @@ var benchmarks = []struct {
 		return scheduling.Run(ctx, scheduling.Options{Work: o.work, Tasks: 100_000, Workers: 200, Slots: 8, Runs: o.runs, Profiles: o.prof, Log: o.log})
 	}},
 	{"s3", func(ctx context.Context, o options) (harness.Result, error) {
-		return s3.Run(ctx, s3.Options{Work: o.work, Small: 10_000, Bytes: o.bytes / 10, Large: 64, Rows: int(o.bytes / 125), Runs: o.runs, Log: o.log})
+		return s3.Run(ctx, s3.Options{Work: o.work, Small: 10_000, Bytes: []int64{o.bytes / 10, o.bytes, o.bytes * 5 / 2}, Large: 64, Rows: int(o.bytes / 125), Runs: o.runs, Log: o.log})
 	}},
 	{"kafka", func(ctx context.Context, o options) (harness.Result, error) { return tested(ctx, o, "kafka") }},
 }

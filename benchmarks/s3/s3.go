@@ -24,11 +24,11 @@ import (
 
 // Options of the benchmark.
 type Options struct {
-	Work  string // folder for data, outputs and the server's files
-	Small int    // objects
-	Bytes int64  // of all of them
-	Large int    // objects of the same bytes
-	Rows  int    // of the tables
+	Work  string  // folder for data, outputs and the server's files
+	Small int     // objects
+	Bytes []int64 // of all of them: a row for each
+	Large int     // objects of the same bytes
+	Rows  int     // of the tables
 	Runs  int
 	Log   io.Writer
 }
@@ -61,11 +61,13 @@ func Run(ctx context.Context, o Options) (res harness.Result, err error) {
 		}
 	}
 	b := &bench{Options: o, server: server, bin: harness.Binaries{Dir: filepath.Join(o.Work, "bin")}}
-	row, err := b.words(ctx)
-	if err != nil {
-		return res, err
+	for _, bytes := range o.Bytes {
+		row, err := b.words(ctx, bytes)
+		if err != nil {
+			return res, err
+		}
+		res.Rows = append(res.Rows, row)
 	}
-	res.Rows = append(res.Rows, row)
 	for _, format := range []string{"parquet", "csv"} {
 		row, err := b.tables(ctx, format)
 		if err != nil {
@@ -79,9 +81,9 @@ func Run(ctx context.Context, o Options) (res harness.Result, err error) {
 // words counts those of a text that lies in few objects and in many, beside a client that
 // does nothing but get them: what many objects cost the server, which is on this machine
 // too, and the client's library, nobody can save.
-func (b *bench) words(ctx context.Context) (harness.Row, error) {
+func (b *bench) words(ctx context.Context, bytes int64) (harness.Row, error) {
 	none := harness.Row{}
-	in, err := wordcount.Text(wordcount.Options{Work: b.Work, Bytes: b.Bytes, Vocabulary: 100_000, Log: b.Log})
+	in, err := wordcount.Text(wordcount.Options{Work: b.Work, Bytes: bytes, Vocabulary: 100_000, Log: b.Log})
 	if err != nil {
 		return none, err
 	}
@@ -121,7 +123,7 @@ func (b *bench) words(ctx context.Context) (harness.Row, error) {
 	out := filepath.Join(b.Work, "out-s3")
 	var entries, gets []harness.Entry
 	for _, n := range []int{b.Large, b.Small} {
-		name := fmt.Sprintf("text-%d", n)
+		name := fmt.Sprintf("text-%d-%d", bytes, n)
 		uri := fmt.Sprintf("s3://%s/%s", b.server.Bucket, name)
 		if err := upload(ctx, uri, text, n); err != nil {
 			return none, err
@@ -148,7 +150,8 @@ func (b *bench) words(ctx context.Context) (harness.Row, error) {
 			},
 		})
 	}
-	row := harness.Row{Work: "word count of a text in S3, cluster of 3 workers", Bytes: b.Bytes, Size: fmt.Sprintf("%.2f GB", float64(b.Bytes)/1e9)}
+	work := fmt.Sprintf("word count of a text in S3, small objects of %d kB, cluster of 3 workers", bytes/int64(b.Small)/1000)
+	row := harness.Row{Work: work, Bytes: bytes, Size: fmt.Sprintf("%.2f GB", float64(bytes)/1e9)}
 	return harness.Compare(ctx, row, b.Runs, b.Log, append(entries, gets...)...), nil
 }
 

@@ -11,7 +11,7 @@ import (
 func TestRun(t *testing.T) {
 	services.S3(t) // or it says why not
 	t.Chdir("../..")
-	r, err := Run(t.Context(), Options{Work: t.TempDir(), Small: 90, Bytes: 200_000, Large: 3, Rows: 16_000, Runs: 1, Log: io.Discard})
+	r, err := Run(t.Context(), Options{Work: t.TempDir(), Small: 90, Bytes: []int64{200_000}, Large: 3, Rows: 16_000, Runs: 1, Log: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
