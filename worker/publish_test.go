@@ -13,6 +13,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/internal/race"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -47,13 +48,14 @@ func (s countingSink) Publish(_ context.Context, _ dataflow.Commit, won []datafl
 // TestPublishManyParts: the receipts of 100,000 parts are far more than fits into a
 // message, on the way to the worker and on the way to its host.
 func TestPublishManyParts(t *testing.T) {
-	const parts = 100_000
+	parts := race.Tries(100_000, 100_000, 10_000)
+	payload := []byte(`"` + strings.Repeat("x", 20_000_000/parts) + `"`)
 	c := startWith(t, "", false, func(*fakeCoordinator, *Config) {})
 	c.tellJob("published", plan.Options{}, c.out)
 	spec := c.control(pb.TaskKind_TASK_KIND_PUBLISH)
 	bytes := 0
 	for i := range parts {
-		raw, err := json.Marshal(dataflow.Receipt{Task: dataflow.TaskID{Job: c.job.Id, Index: i}, Rows: int64(2 * i), Payload: []byte(`"` + strings.Repeat("x", 200) + `"`)})
+		raw, err := json.Marshal(dataflow.Receipt{Task: dataflow.TaskID{Job: c.job.Id, Index: i}, Rows: int64(2 * i), Payload: payload})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -176,7 +176,7 @@ func TestAggregateFinal(t *testing.T) {
 	n := b.Column(4).(*array.Int64)
 	opstest.Run(t, aggregated(t, "final", expr.Col("n").Gt(100), []string{"k"}, allAggs...), []dataflow.Batch{b},
 		grouped(b, func(i int) bool { return n.Value(i) > 100 }, 0), opstest.Unordered())
-	for _, keys := range [][]string{nil, {"k"}, {"d", "g"}} { // nearly all rows pass
+	for _, keys := range [][]string{nil, {"k"}, {"d", "g"}}[race.Tries(0, 0, 2):] { // nearly all rows pass
 		var cols []int
 		for _, k := range keys {
 			cols = append(cols, b.Schema().FieldIndices(k)[0])

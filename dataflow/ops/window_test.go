@@ -15,6 +15,7 @@ import (
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/ops/opstest"
 	"github.com/divisi-data/divisi/dataflow/order"
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // Columns of the batches that windows are tried on: two of partition, one of order
@@ -345,8 +346,8 @@ func TestWindowTypes(t *testing.T) {
 
 func TestWindowSpills(t *testing.T) {
 	b := windowRowsOf(5, 600, 2, true, false, str)
-	for _, f := range windowFrames(false) {
-		if !f.toEnd() {
+	for i, f := range windowFrames(false) {
+		if !f.toEnd() || i%race.Stride(5) != 0 {
 			continue
 		}
 		o := windowOracle{b, true, true, false, f}
