@@ -59,6 +59,27 @@ func query[T any](ctx context.Context, c *Coordinator, f func(*state) (T, error)
 	return a.v, rpcError(err)
 }
 
+// querySaid is query for what tells clients how jobs are: where f says that one of them
+// has ended, the answer waits until the end is durable. A coordinator that dies before
+// that has never said so.
+func querySaid[T any](ctx context.Context, c *Coordinator, f func(*state) (v T, ended bool, err error)) (T, error) {
+	reply := make(chan answer[T], 1)
+	c.box.post(func(s *state) {
+		v, ended, err := f(s)
+		say := func() { reply <- answer[T]{v, err} }
+		if ended {
+			s.out(say)
+			return
+		}
+		say()
+	})
+	a, err := await(ctx, c.box, reply)
+	if err == nil {
+		err = a.err
+	}
+	return a.v, rpcError(err)
+}
+
 func notFound(err error) error { return status.Error(codes.NotFound, err.Error()) }
 
 func (cl *clientService) Hello(ctx context.Context, r *divisipb.HelloRequest) (*divisipb.HelloReply, error) {
@@ -209,16 +230,16 @@ func (cl *clientService) GetJob(ctx context.Context, r *divisipb.GetJobRequest) 
 }
 
 func (c *Coordinator) job(ctx context.Context, id string, withPlan bool) (*divisipb.JobStatus, error) {
-	return query(ctx, c, func(s *state) (*divisipb.JobStatus, error) {
+	return querySaid(ctx, c, func(s *state) (*divisipb.JobStatus, bool, error) {
 		js, err := s.find(id)
 		if err != nil {
-			return nil, notFound(err)
+			return nil, false, notFound(err)
 		}
 		st := js.status(true, s)
 		if withPlan {
 			st.Plan = js.req.GetJob().GetPlan()
 		}
-		return st, nil
+		return st, ended(js.state()), nil
 	})
 }
 
@@ -235,8 +256,7 @@ func (c *Coordinator) list(ctx context.Context, want string, limit int) ([]*divi
 	if !slices.Contains(names, want) {
 		return nil, status.Errorf(codes.InvalidArgument, "no job state %q: one of %s", want, strings.Join(names[1:], ", "))
 	}
-	return query(ctx, c, func(s *state) ([]*divisipb.JobStatus, error) {
-		var jobs []*divisipb.JobStatus
+	return querySaid(ctx, c, func(s *state) (jobs []*divisipb.JobStatus, end bool, err error) {
 		for _, js := range slices.Backward(s.order) {
 			if limit > 0 && len(jobs) == limit {
 				break
@@ -244,9 +264,10 @@ func (c *Coordinator) list(ctx context.Context, want string, limit int) ([]*divi
 			name := stateName(js.state())
 			if want == "" || want == name || want == "active" && !js.over() {
 				jobs = append(jobs, js.status(false, s))
+				end = end || ended(js.state())
 			}
 		}
-		return jobs, nil
+		return jobs, end, nil
 	})
 }
 
@@ -303,8 +324,7 @@ func (cl *clientService) RetryJob(ctx context.Context, r *divisipb.RetryJobReque
 }
 
 // follow calls f at once, on every change of the job, at most ten times a second, and
-// when the job is over, until it says stop: then at the latest. What f says of a job that has ended is sent when the end is durable:
-// a coordinator that dies before that has never said so.
+// when the job is over, until it says stop: then at the latest.
 func (c *Coordinator) follow(ctx context.Context, id string, f func(*state, *jobState) (send func() error, stop bool)) error {
 	changed := make(chan struct{}, 1)
 	var js *jobState
@@ -332,19 +352,12 @@ func (c *Coordinator) follow(ctx context.Context, id string, f func(*state, *job
 		case <-ctx.Done():
 			return rpcError(ctx.Err())
 		}
-		reply := make(chan turn, 1)
-		c.box.post(func(s *state) {
+		t, err := querySaid(ctx, c, func(s *state) (turn, bool, error) {
 			send, stop := f(s, js)
-			say := func() { reply <- turn{send, stop} }
-			if ended(js.state()) {
-				s.out(say)
-				return
-			}
-			say()
+			return turn{send, stop}, ended(js.state()), nil
 		})
-		t, err := await(ctx, c.box, reply)
 		if err != nil {
-			return rpcError(err)
+			return err
 		}
 		if err := t.send(); err != nil || t.stop {
 			return err

@@ -3,6 +3,8 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -10,7 +12,8 @@ import (
 )
 
 // TestEndIsToldWhenDurable: the journal is stuck with the end of a job, and fails. Who
-// follows the job has not been told that it succeeded: the next coordinator would not know.
+// follows the job, or asks for it, has not been told that it succeeded: the next
+// coordinator would not know.
 func TestEndIsToldWhenDurable(t *testing.T) {
 	errDead := errors.New("dead")
 	var stuck atomic.Bool
@@ -44,28 +47,34 @@ func TestEndIsToldWhenDurable(t *testing.T) {
 	})
 	stuck.Store(true)
 	w.report(publish.GetId(), succeed(publish))
-	cl := client(t, c)
-	status := func() divisipb.JobState {
-		st, err := cl.GetJob(t.Context(), &divisipb.GetJobRequest{Job: id})
-		if err != nil {
-			t.Fatal(err)
+	inside := func(f func(*jobState) bool) {
+		t.Helper()
+		for met := false; !met; {
+			if met, err = query(t.Context(), c, func(s *state) (bool, error) { return f(s.jobs[id]), nil }); err != nil {
+				t.Fatal(err)
+			}
 		}
-		return st.GetState()
 	}
-	for status() != divisipb.JobState_JOB_STATE_SUCCEEDED {
-	}
+	inside(func(js *jobState) bool { return ended(js.state()) })
+	before := 0
+	inside(func(*jobState) bool { before = len(c.state.outbox); return true })
+	cl := client(t, c)
 	watch, err := cl.WatchJob(t.Context(), &divisipb.WatchJobRequest{Job: id})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for followed := false; !followed; {
-		if followed, err = query(t.Context(), c, func(s *state) (bool, error) { return len(s.jobs[id].watchers) > 0, nil }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for range 100 { // time enough to be told, if it were
-		status()
-	}
+	inside(func(js *jobState) bool { return len(js.watchers) > 0 })
+	told := make(chan string, 2)
+	go func() {
+		st, err := cl.GetJob(t.Context(), &divisipb.GetJobRequest{Job: id})
+		told <- fmt.Sprint("GetJob: ", st.GetState(), err == nil)
+	}()
+	go func() {
+		l, err := cl.ListJobs(t.Context(), &divisipb.ListJobsRequest{})
+		told <- fmt.Sprint("ListJobs: ", len(l.GetJobs()), err == nil)
+	}()
+	// All three wait, or have said it.
+	inside(func(*jobState) bool { return len(c.state.outbox)+len(told) >= before+3 })
 	close(release)
 	for {
 		st, err := watch.Recv()
@@ -74,6 +83,11 @@ func TestEndIsToldWhenDurable(t *testing.T) {
 		}
 		if ended(st.GetState()) {
 			t.Errorf("the follower is told that the job has %v, and the journal does not know", st.GetState())
+		}
+	}
+	for range 2 {
+		if what := <-told; strings.HasSuffix(what, "true") {
+			t.Errorf("told what the journal does not know: %s", what)
 		}
 	}
 	if err := c.Wait(); !errors.Is(err, errDead) {
