@@ -299,12 +299,25 @@ func foldStrings[O int32 | int64](h []uint64, a arrow.Array, offsets []O, data [
 		return
 	}
 	first := offsets[0] // ValueBytes begins with the first value
-	for i := range h {
+	ends := offsets[1 : len(h)+1]
+	if a.NullN() == 0 {
+		at := O(0)
+		for i, end := range ends {
+			end -= first
+			h[i] = fold(h[i], xxh3.Hash(data[at:end]))
+			at = end
+		}
+		return
+	}
+	at := O(0)
+	for i, end := range ends {
+		end -= first
 		x := uint64(hashNull)
 		if a.IsValid(i) {
-			x = xxh3.Hash(data[offsets[i]-first : offsets[i+1]-first])
+			x = xxh3.Hash(data[at:end])
 		}
 		h[i] = fold(h[i], x)
+		at = end
 	}
 }
 

@@ -193,20 +193,31 @@ func BenchmarkRowHash(b *testing.B) {
 	b.ReportMetric(float64(batch.NumRows()*int64(b.N))/b.Elapsed().Seconds()/1e6, "Mrows/s")
 }
 
-// The records of TeraSort.
+// The records of TeraSort, in columns of fixed and of any width.
 func BenchmarkRowHashOfRecords(b *testing.B) {
-	k := array.NewFixedSizeBinaryBuilder(memory.DefaultAllocator, &arrow.FixedSizeBinaryType{ByteWidth: 10})
-	v := array.NewFixedSizeBinaryBuilder(memory.DefaultAllocator, &arrow.FixedSizeBinaryType{ByteWidth: 90})
-	for n := range 4 << 10 {
-		k.Append(fmt.Appendf(nil, "%010d", n))
-		v.Append(fmt.Appendf(nil, "%090d", n))
-	}
-	batch := batchOf(k.NewArray(), v.NewArray())
-	b.SetBytes(100 * batch.NumRows())
-	for b.Loop() {
-		if _, err := dataflow.RowHash(batch); err != nil {
-			b.Fatal(err)
-		}
+	for name, types := range map[string][2]arrow.DataType{
+		"fixed":  {&arrow.FixedSizeBinaryType{ByteWidth: 10}, &arrow.FixedSizeBinaryType{ByteWidth: 90}},
+		"binary": {arrow.BinaryTypes.Binary, arrow.BinaryTypes.Binary},
+	} {
+		b.Run(name, func(b *testing.B) {
+			type appender interface {
+				Append([]byte)
+				NewArray() arrow.Array
+			}
+			k, v := array.NewBuilder(memory.DefaultAllocator, types[0]).(appender), array.NewBuilder(memory.DefaultAllocator, types[1]).(appender)
+			for n := range 4 << 10 {
+				k.Append(fmt.Appendf(nil, "%010d", n))
+				v.Append(fmt.Appendf(nil, "%090d", n))
+			}
+			batch := batchOf(k.NewArray(), v.NewArray())
+			b.SetBytes(100 * batch.NumRows())
+			for b.Loop() {
+				if _, err := dataflow.RowHash(batch); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(batch.NumRows()*int64(b.N)), "ns/row")
+		})
 	}
 }
 
