@@ -24,7 +24,7 @@ type Options struct {
 	Work  string // folder for data, outputs and the jobs' temporary files
 	Bytes int64  // of each input
 	Tasks int    // of the job that does nothing
-	Runs  int
+	Runs  int    // of each job in each way; four times as many of the one that does nothing
 	Log   io.Writer
 }
 
@@ -46,6 +46,7 @@ type work struct {
 	bytes int64
 	tasks int64 // where there are no bytes
 	size  string
+	runs  int      // of each way
 	args  []string // the program first; the output's name is added
 	check func(out string) error
 }
@@ -86,38 +87,18 @@ func (w work) compare(ctx context.Context, o Options) (harness.Row, error) {
 			After:  func() error { return os.Unsetenv(variable) },
 		})
 	}
-	row := harness.Compare(ctx, harness.Row{Work: w.what, Bytes: w.bytes, Items: w.tasks, Item: "task", Size: w.size}, o.Runs, o.Log, entries...)
+	row := harness.Compare(ctx, harness.Row{Work: w.what, Bytes: w.bytes, Items: w.tasks, Item: "task", Size: w.size}, w.runs, o.Log, entries...)
 	costs(row.Contenders)
 	return row, errors.Join(os.RemoveAll(out), os.RemoveAll(tmp))
 }
 
-// costs says of each way but the first what that which it leaves out costs, as a part of
-// the time of the first: the median over the rounds.
+// costs says of each way but the first what that which it leaves out costs.
 func costs(all []harness.Contender) {
 	for i := 1; i < len(all); i++ {
-		c := &all[i]
-		if c.Error == "" && all[0].Error == "" {
-			c.Figures = map[string]float64{
-				"what it leaves out costs, percent of wall time": percent(all[0].Seconds, c.Seconds),
-				"what it leaves out costs, percent of CPU time":  percent(all[0].CPU, c.CPU),
-			}
+		if c := &all[i]; c.Error == "" && all[0].Error == "" {
+			c.Cost = &harness.Cost{Wall: harness.Saved(all[0].Seconds, c.Seconds), CPU: harness.Saved(all[0].CPU, c.CPU)}
 		}
 	}
-}
-
-// percent is 100 times the median of (with - without) / with, to two digits.
-func percent(with, without []float64) float64 {
-	var all []float64
-	for i := range min(len(with), len(without)) {
-		all = append(all, 100*(with[i]-without[i])/with[i])
-	}
-	if len(all) == 0 {
-		return 0
-	}
-	slices.Sort(all)
-	m := (all[(len(all)-1)/2] + all[len(all)/2]) / 2
-	m, _ = strconv.ParseFloat(strconv.FormatFloat(m, 'f', 2, 64), 64)
-	return m
 }
 
 // words counts those of a text.
@@ -141,7 +122,7 @@ func words(ctx context.Context, o Options, bin harness.Binaries) (work, error) {
 	}
 	truth, err := harness.Digest(counted)
 	return work{
-		what: "word count, Zipf text, 100,000 distinct words, in process", bytes: o.Bytes, size: fmt.Sprintf("%.2f GB", float64(o.Bytes)/1e9),
+		what: "word count, Zipf text, 100,000 distinct words, in process", bytes: o.Bytes, runs: o.Runs, size: fmt.Sprintf("%.2f GB", float64(o.Bytes)/1e9),
 		args: []string{job, in}, check: func(out string) error { return harness.SameLines(truth, out+"/part-*") },
 	}, err
 }
@@ -169,7 +150,7 @@ func records(ctx context.Context, o Options, bin harness.Binaries) (work, error)
 	}
 	truth, err := sum("checksum", in)
 	return work{
-		what: "TeraSort, in process", bytes: rows * 100, size: fmt.Sprintf("%.2f GB", float64(rows)/1e7), args: []string{job, "sort", in},
+		what: "TeraSort, in process", runs: o.Runs, bytes: rows * 100, size: fmt.Sprintf("%.2f GB", float64(rows)/1e7), args: []string{job, "sort", in},
 		check: func(out string) error {
 			got, err := sum("validate", out)
 			if err == nil && !bytes.Equal(got, truth) {
@@ -180,12 +161,15 @@ func records(ctx context.Context, o Options, bin harness.Binaries) (work, error)
 	}, err
 }
 
+// shorter is how many times as many runs the shortest job has: one alone says little.
+const shorter = 4
+
 // nothing is a job of tasks without work, of which the journal is the largest part that
 // it can be.
 func nothing(ctx context.Context, o Options, bin harness.Binaries) (work, error) {
 	job, err := bin.BuildWithout(ctx, "./benchmarks/noop")
 	return work{
-		what: "tasks that do nothing, in process", tasks: int64(o.Tasks), size: fmt.Sprintf("%d tasks", o.Tasks), args: []string{job, strconv.Itoa(o.Tasks)},
+		what: "tasks that do nothing, in process", runs: shorter * o.Runs, tasks: int64(o.Tasks), size: fmt.Sprintf("%d tasks", o.Tasks), args: []string{job, strconv.Itoa(o.Tasks)},
 		check: func(out string) error {
 			_, err := os.Stat(filepath.Join(out, "_SUCCESS"))
 			return err

@@ -22,7 +22,7 @@ func WritePage(results, docs string) error {
 		return err
 	}
 	var b strings.Builder
-	b.WriteString("# Benchmarks\n\nMade from `benchmarks/results/*.json` by `make bench`: contenders run in turn (A, B, C, A, B, C, …) after a round that does not count, medians are quoted, every whole output is compared with an independent program's. A ratio above 1 is slower than the first row.\n")
+	b.WriteString("# Benchmarks\n\nMade from `benchmarks/results/*.json` by `make bench`: contenders run in turn, after a round that does not count, and another one begins each round; medians are quoted, every whole output is compared with an independent program's. A ratio above 1 is slower than the first row.\n")
 	for _, name := range names {
 		raw, err := os.ReadFile(name)
 		if err != nil {
@@ -64,6 +64,7 @@ func table(row Row) string {
 		fmt.Fprintf(&b, "| %s | %s | %.2f (%.2f – %.2f) | %.2f | %.0f | %d | %.2f | right |\n",
 			c.Name, cell(c.Version), c.Median(), low, high, c.MedianCPU(), done/c.MedianCPU(), c.Peak>>20, c.Ratio)
 	}
+	b.WriteString(costs(row))
 	for _, c := range row.Contenders {
 		for _, name := range slices.Sorted(maps.Keys(c.Figures)) {
 			fmt.Fprintf(&b, "\n* %s: %s: %s", c.Name, name, strconv.FormatFloat(math.Round(c.Figures[name]*100)/100, 'f', -1, 64))
@@ -71,6 +72,21 @@ func table(row Row) string {
 		if len(c.Figures) > 0 {
 			b.WriteString("\n")
 		}
+	}
+	return b.String()
+}
+
+// costs is a second table, where there is something to say in it.
+func costs(row Row) string {
+	var b strings.Builder
+	for _, c := range row.Contenders {
+		if c.Cost == nil || c.Error != "" {
+			continue
+		}
+		if b.Len() == 0 {
+			fmt.Fprintf(&b, "\nWhat %q takes more, in percent of its own time: the median of the differences within a round, and between what that lies with a certainty of 95 %% (with fewer than six rounds: of all).\n\n| than | wall | CPU |\n|---|---|---|\n", row.Contenders[0].Name)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", c.Name, c.Cost.Wall, c.Cost.CPU)
 	}
 	return b.String()
 }

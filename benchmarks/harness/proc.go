@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // clockTick is USER_HZ, which Linux fixes at 100 for /proc.
@@ -59,6 +60,19 @@ func family(root int) []process {
 		}
 	}
 	return out
+}
+
+// usage is the CPU time, in seconds, of this process and of all that it has waited for,
+// with those that they had waited for.
+func usage() float64 {
+	var sum int64
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(who, &u); err == nil {
+			sum += u.Utime.Nano() + u.Stime.Nano()
+		}
+	}
+	return float64(sum) / 1e9
 }
 
 func peakMemory(pid int) int64 {

@@ -1,6 +1,6 @@
 // Package harness times contenders side by side and keeps what it saw in one
-// format: runs interleaved (A, B, C, A, B, C, …) so that a machine whose speed
-// drifts is unfair to nobody, medians quoted, every output compared.
+// format: runs interleaved (A, B, C, then B, C, A, then C, A, B, …) so that a machine
+// whose speed drifts is unfair to nobody, medians quoted, every output compared.
 package harness
 
 import (
@@ -49,11 +49,20 @@ type Contender struct {
 	Peak    int64     `json:"peak_memory_bytes"` // the largest single process, at most
 	Checked bool      `json:"checked"`           // the whole output was compared and is right
 	Error   string    `json:"error,omitempty"`
+	// Cost is what the first contender takes more, in percent of what it takes; where
+	// the contender is the first one without something, that is what the thing costs.
+	Cost *Cost `json:"cost_percent,omitempty"`
 	// Figures are what else was seen, each named with its unit.
 	Figures map[string]float64 `json:"figures,omitempty"`
 	// Ratio is this contender's median time over the first contender's, by pairs
 	// of the same round: above 1 it is slower.
 	Ratio float64 `json:"ratio_to_first"`
+}
+
+// A Cost is a difference of times within rounds.
+type Cost struct {
+	Wall Spread `json:"wall"`
+	CPU  Spread `json:"cpu"`
 }
 
 // Median of a contender's wall times.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -27,15 +28,16 @@ type Entry struct {
 }
 
 // Compare runs all entries runs times, in turn, after one round that does not count,
-// and fills a row. An entry that fails or is wrong stays in the row and says so.
+// and fills a row. Who begins changes from round to round, see turns. An entry that
+// fails or is wrong stays in the row and says so.
 func Compare(ctx context.Context, row Row, runs int, log io.Writer, entries ...Entry) Row {
 	row.Contenders = make([]Contender, len(entries))
 	for i, e := range entries {
 		row.Contenders[i] = Contender{Name: e.Name, Version: e.Version, Command: e.Command, Checked: true}
 	}
 	for round := range runs + 1 {
-		for i, e := range entries {
-			c := &row.Contenders[i]
+		for _, i := range turns(len(entries), round) {
+			e, c := entries[i], &row.Contenders[i]
 			if c.Error != "" {
 				continue
 			}
@@ -56,6 +58,20 @@ func Compare(ctx context.Context, row Row, runs int, log io.Writer, entries ...E
 	}
 	row.ratios()
 	return row
+}
+
+// turns is the order of n entries in a round: each begins equally often, and in every
+// other n rounds they go backwards, so that each comes as often before as after any
+// other, and what one leaves to the next (caches, dirty pages) is spread over all.
+func turns(n, round int) []int {
+	order := make([]int, n)
+	for k := range n {
+		order[k] = (round + k) % n
+	}
+	if round/n%2 == 1 {
+		slices.Reverse(order)
+	}
+	return order
 }
 
 type measure struct {
@@ -87,10 +103,15 @@ func once(ctx context.Context, e Entry) (measure, error) {
 	return m, err
 }
 
+// cpuOf is what this process, whose number is root, and all below it have used so far:
+// itself and those that have ended and were waited for to the microsecond, the others to
+// a tick of the clock.
 func cpuOf(root int) float64 {
-	var sum float64
+	sum := usage()
 	for _, p := range family(root) {
-		sum += p.cpu
+		if p.pid != root {
+			sum += p.cpu
+		}
 	}
 	return sum
 }
@@ -106,13 +127,17 @@ func CPU(pid int) float64 {
 	return 0
 }
 
+// sampling is how often peaks are looked at. They are the kernel's own, so that only what
+// grows in a process's last moments is missed.
+const sampling = 100 * time.Millisecond
+
 // watchPeak samples the family's peaks until the returned function is called; that
 // gives the largest of any process but this one.
 func watchPeak(root int) func() int64 {
 	stop, done := make(chan struct{}), make(chan int64)
 	go func() {
 		var peak int64
-		tick := time.NewTicker(20 * time.Millisecond)
+		tick := time.NewTicker(sampling) // looking at all processes is work too
 		defer tick.Stop()
 		for {
 			for _, p := range family(root) {
