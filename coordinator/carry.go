@@ -8,6 +8,7 @@ import (
 	"github.com/divisi-data/divisi/coordinator/job"
 	"github.com/divisi-data/divisi/coordinator/sched"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/plan"
 	"github.com/divisi-data/divisi/internal/mutant"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
@@ -24,12 +25,14 @@ const (
 
 // tell sends a message to a worker once the journal has all it follows from; not if
 // that incarnation has gone or has no stream: it is told when it comes back.
-func (s *state) tell(who job.Worker, m *divisipb.ToWorker) {
-	s.out(func() {
+func (s *state) tell(who job.Worker, m *divisipb.ToWorker) { s.out(s.telling(who, m)) }
+
+func (s *state) telling(who job.Worker, m *divisipb.ToWorker) func() {
+	return func() {
 		if w := s.workers[who.ID]; w != nil && w.who() == who && w.session != nil {
 			w.session.send(m)
 		}
-	})
+	}
 }
 
 // assign launches what the scheduler finds places for.
@@ -48,11 +51,22 @@ func (s *state) assign() {
 			js.where[at] = placement(a)
 		}
 		s.step(js, job.Launched{Attempt: at, Worker: w.who(), Copy: a.Task.Copy, Double: s.c.cfg.CopyAll})
-		s.out(func() { s.launch(js, w, at) })
+		launch := func() { s.launch(js, w, at) }
+		if at.Control() || seesOthers(js.job.Plan().Stages[at.Stage]) {
+			s.out(launch)
+		} else {
+			s.outAhead(launch)
+		}
 	}
 	if s.c.cfg.CopyAll && len(launched) > 0 {
 		s.assign() // the copies
 	}
+}
+
+// seesOthers says whether a stage's tasks read what others have made: then what those were
+// is durable before they begin.
+func seesOthers(st plan.Stage) bool {
+	return slices.ContainsFunc(st.Inputs, func(in plan.Input) bool { return in.Mode != plan.BySplit })
 }
 
 // launch sends an attempt to its worker, and before it what it has to know.

@@ -13,6 +13,9 @@ import (
 // become so: a journal.Journal, or a model of one.
 type Log interface {
 	AppendAsync(rec *divisipb.JournalRecord, done func(seq uint64, err error)) uint64
+	// Hurry says that somebody waits for what was appended so far. Otherwise it may take
+	// a moment to become durable, with more.
+	Hurry()
 	// Err is journal.ErrFull, wrapped, while there is no room.
 	Err() error
 }

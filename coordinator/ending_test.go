@@ -9,8 +9,9 @@ import (
 
 // slowLog is a journal whose records are durable when the test says so.
 type slowLog struct {
-	n    uint64
-	done []func()
+	n       uint64
+	done    []func()
+	hurried int
 }
 
 func (l *slowLog) AppendAsync(_ *divisipb.JournalRecord, done func(uint64, error)) uint64 {
@@ -19,6 +20,8 @@ func (l *slowLog) AppendAsync(_ *divisipb.JournalRecord, done func(uint64, error
 	l.done = append(l.done, func() { done(seq, nil) })
 	return seq
 }
+
+func (l *slowLog) Hurry() { l.hurried++ }
 
 func (l *slowLog) Err() error { return nil }
 

@@ -141,7 +141,7 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 		}
 		s.tally(js.id, a.Record)
 		// The journal's goroutine reads r until it is durable; so does note.
-		s.out(func() { js.note(seq, r) })
+		s.later(func() { js.note(seq, r) })
 		if _, over := a.Record.(job.Cleaned); over {
 			s.out(func() { s.over(js) })
 		}
@@ -165,7 +165,7 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 	case job.AskCut:
 		s.tell(a.Worker, &divisipb.ToWorker{Body: &divisipb.ToWorker_CutTask{CutTask: &divisipb.CutTask{Id: toTaskID(js.id, a.Attempt), Keep: a.Keep}}})
 	case job.Ack:
-		s.tell(a.Worker, &divisipb.ToWorker{Body: &divisipb.ToWorker_Ack{Ack: &divisipb.Ack{Task: toTaskID(js.id, a.Attempt), Lost: a.Lost}}})
+		s.later(s.telling(a.Worker, &divisipb.ToWorker{Body: &divisipb.ToWorker_Ack{Ack: &divisipb.Ack{Task: toTaskID(js.id, a.Attempt), Lost: a.Lost}}}))
 	case job.Moved:
 		s.out(func() { s.sendMoved(js, a.Exchange) })
 	case job.Prepared:

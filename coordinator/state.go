@@ -34,6 +34,7 @@ const (
 	exclusionScore  = 5.0 // failures on a worker, each halved every exclusionDecay
 	exclusionDecay  = time.Minute
 	clusterIDLength = 10
+	aheadMax        = 1_000 // results that the journal does not have when more is launched
 )
 
 // state is all that the loop owns.
@@ -70,6 +71,7 @@ type state struct {
 	// Actions that wait for the journal, see out.
 	outbox  []outItem
 	last    uint64        // sequence of the last record that was queued
+	binding uint64        // of the last that was no task's win
 	durable atomic.Uint64 // of the last that is durable; set by the journal
 	jerr    atomic.Pointer[error]
 	broken  error // why the coordinator has to end
@@ -134,17 +136,42 @@ func (s *state) append(r *divisipb.JournalRecord) uint64 {
 	s.counts.records++
 	if seq > 0 {
 		s.last = seq
+		if _, won := r.GetBody().(*divisipb.JournalRecord_TaskWon); !won {
+			s.binding = seq
+		}
 	}
 	return seq
 }
 
-// out does something as soon as all records queued so far are durable.
+// out does something as soon as all records queued so far are durable, and asks the
+// journal to hurry.
 func (s *state) out(do func()) {
+	if s.later(do) {
+		s.journal.Hurry()
+	}
+}
+
+// later is out for what keeps nobody from work, whenever the journal has written. It
+// reports whether that is to be waited for.
+func (s *state) later(do func()) bool {
 	if len(s.outbox) == 0 && s.last <= s.durable.Load() && s.jerr.Load() == nil || mutant.On("acknowledged before the sync") {
+		do()
+		return false
+	}
+	s.outbox = append(s.outbox, outItem{s.last, do})
+	return true
+}
+
+// outAhead is out for what follows from no task's win, only from all other records. Of
+// wins only so many may wait for the journal meanwhile.
+func (s *state) outAhead(do func()) {
+	durable := s.durable.Load()
+	waiting := len(s.outbox) > 0 && s.outbox[0].after <= s.binding // in order with these
+	if s.binding <= durable && !waiting && s.last <= durable+aheadMax && s.jerr.Load() == nil {
 		do()
 		return
 	}
-	s.outbox = append(s.outbox, outItem{s.last, do})
+	s.out(do)
 }
 
 // flush does what waited for records that have become durable.

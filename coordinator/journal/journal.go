@@ -64,6 +64,10 @@ type Options struct {
 	// crash or error that tests want to happen there. A snapshot's steps come from
 	// another goroutine than a record's. Nil outside tests.
 	Hook func(step string) error
+	// Lull is the least time between a sync and the next one for which nobody waits; 0: 10
+	// milliseconds. A task's result waits that long to be acknowledged, which keeps nobody
+	// from work, and shares its sync with all those that come meanwhile.
+	Lull time.Duration
 	// FullRetry is how long to wait before room is looked for again; 0: a second.
 	FullRetry time.Duration
 }
@@ -77,9 +81,10 @@ type Journal struct {
 	started, tookOver bool
 
 	mu      sync.Mutex
-	wake    chan struct{} // holds a token when there is something to write
+	wake    chan struct{} // holds a token when the writer has to look
 	queue   []entry
 	seq     uint64 // of the last record that was queued
+	urgent  uint64 // of the last record that somebody waits for, see Hurry
 	failed  error  // for good
 	full    error  // for now
 	closing bool
@@ -90,6 +95,7 @@ type Journal struct {
 	file      *os.File
 	size      int64
 	buf       []byte
+	synced    time.Time // when the last batch was
 	snapshots snapshotting
 
 	telling sync.Mutex // guards holder and what the lock file says
@@ -125,6 +131,9 @@ func Open(dir string, opt Options, replay func(Record) error) (_ *Journal, err e
 	}
 	if opt.SnapshotBytes == 0 {
 		opt.SnapshotBytes = 64 << 20
+	}
+	if opt.Lull == 0 {
+		opt.Lull = 10 * time.Millisecond
 	}
 	if opt.FullRetry == 0 {
 		opt.FullRetry = time.Second
@@ -212,13 +221,15 @@ func (j *Journal) Append(rec *divisipb.JournalRecord) (uint64, error) {
 	}
 	c := make(chan answer, 1)
 	j.AppendAsync(rec, func(seq uint64, err error) { c <- answer{seq, err} })
+	j.Hurry()
 	a := <-c
 	return a.seq, a.err
 }
 
 // AppendAsync queues a record, which belongs to the journal from then on, and returns
 // its sequence number. Done is called once, on the journal's goroutine and in order,
-// when the record is durable or cannot become so; it must not block.
+// when the record is durable or cannot become so; it must not block. Records wait for
+// more to share a sync with, until Options.Lull has passed since the last one or Hurry is called.
 func (j *Journal) AppendAsync(rec *divisipb.JournalRecord, done func(seq uint64, err error)) uint64 {
 	j.mu.Lock()
 	if j.failed != nil || j.closing {
@@ -233,9 +244,23 @@ func (j *Journal) AppendAsync(rec *divisipb.JournalRecord, done func(seq uint64,
 	j.seq++
 	seq := j.seq
 	j.queue = append(j.queue, entry{rec, seq, done})
+	first := len(j.queue) == 1
 	j.mu.Unlock()
-	j.poke()
+	if first { // the writer knows of the others, or will
+		j.poke()
+	}
 	return seq
+}
+
+// Hurry says that somebody waits for the records queued so far: they are written at once.
+func (j *Journal) Hurry() {
+	j.mu.Lock()
+	news := len(j.queue) > 0 && j.urgent < j.seq
+	j.urgent = j.seq
+	j.mu.Unlock()
+	if news {
+		j.poke()
+	}
 }
 
 func (j *Journal) poke() {
@@ -285,19 +310,11 @@ func (j *Journal) Close() error {
 func (j *Journal) write() {
 	defer close(j.ended)
 	for {
-		stopping := false
-		select {
-		case <-j.wake:
-		case <-j.stop:
-			stopping = true
-		}
-		j.mu.Lock()
-		batch := j.queue
-		j.queue = nil
-		j.mu.Unlock()
+		batch, stopping := j.take()
 		var err error
 		if len(batch) > 0 {
 			err = j.commit(batch)
+			j.synced = time.Now()
 			for _, e := range batch {
 				e.done(e.seq, err)
 			}
@@ -312,6 +329,31 @@ func (j *Journal) write() {
 			j.fail(ErrClosed)
 			return
 		}
+	}
+}
+
+// take waits until there is something to do: records to be written, or none if the writer
+// was woken to look at its folder or is to stop.
+func (j *Journal) take() (batch []entry, stopping bool) {
+	var calm <-chan time.Time
+	for {
+		select {
+		case <-j.wake:
+		case <-calm:
+		case <-j.stop:
+			stopping = true
+		}
+		j.mu.Lock()
+		if len(j.queue) > 0 && j.queue[0].seq > j.urgent && !stopping {
+			if wait := j.opt.Lull - time.Since(j.synced); wait > 0 {
+				j.mu.Unlock()
+				calm = time.After(wait)
+				continue
+			}
+		}
+		batch, j.queue = j.queue, nil
+		j.mu.Unlock()
+		return batch, stopping
 	}
 }
 

@@ -127,6 +127,61 @@ func TestConcurrentAppendsShareSyncs(t *testing.T) {
 	}
 }
 
+// TestRecordsWaitForOthers: what nobody waits for is written with what somebody does, in
+// order, or when the journal is closed.
+func TestRecordsWaitForOthers(t *testing.T) {
+	dir := t.TempDir()
+	syncs := 0
+	j, _ := open(t, dir, Options{Lull: time.Hour, Hook: func(step string) error {
+		if step == "before-sync" {
+			syncs++
+		}
+		return nil
+	}})
+	add(t, j, "job-0") // the first; from now on an hour is to pass
+	var order []uint64
+	done := func(seq uint64, err error) {
+		if err != nil {
+			t.Error(err)
+		}
+		order = append(order, seq)
+	}
+	for _, n := range names(1, 100) {
+		j.AppendAsync(rec(n), done)
+	}
+	add(t, j, "job-100")
+	if len(order) != 99 || syncs != 2 {
+		t.Errorf("%d records that waited are durable after %d syncs, want 99 after 2", len(order), syncs)
+	}
+	j.AppendAsync(rec("job-101"), done)
+	j.Hurry()
+	j.Hurry()
+	j.AppendAsync(rec("job-102"), done)
+	must(t, j.Close())
+	for i, seq := range order {
+		if want := uint64(i + 2); i < 99 && seq != want {
+			t.Fatalf("callback %d is for record %d", i, seq)
+		}
+	}
+	if len(order) != 101 || syncs > 4 {
+		t.Errorf("%d records are durable in the end, want 101; %d syncs", len(order), syncs)
+	}
+	had, err := held(t, dir)
+	must(t, err)
+	same(t, had, names(0, 103))
+}
+
+// TestLull: what nobody waits for becomes durable all the same.
+func TestLull(t *testing.T) {
+	j, _ := open(t, t.TempDir(), Options{Lull: time.Millisecond})
+	defer j.Close()
+	for range 10 {
+		durable := make(chan error, 1)
+		j.AppendAsync(rec("x"), func(_ uint64, err error) { durable <- err })
+		must(t, <-durable)
+	}
+}
+
 // TestCutEverywhere cuts the last file at every length: what remains is a prefix, and
 // the journal goes on from there.
 func TestCutEverywhere(t *testing.T) {

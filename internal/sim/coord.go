@@ -252,9 +252,23 @@ func (l *log) AppendAsync(r *divisipb.JournalRecord, done func(uint64, error)) u
 	if d == d.w.disk {
 		d.w.check.queued(r)
 	}
-	d.sync()
+	if len(d.queue) == 1 { // nobody may wait for it: then it waits for others, if the disk was busy just now
+		lull := int64(0)
+		if d.w.chance(300) {
+			lull = d.w.between(0, 10*ms)
+		}
+		c := d.c
+		d.w.after(lull, func() {
+			if d.c == c {
+				d.sync()
+			}
+		})
+	}
 	return d.seq
 }
+
+// Hurry implements coordinator.Log.
+func (l *log) Hurry() { l.d.sync() }
 
 // sync makes durable what is queued, after the time that a disk takes.
 func (d *disk) sync() {
