@@ -20,6 +20,7 @@ import (
 	"github.com/divisi-data/divisi/benchmarks/s3"
 	"github.com/divisi-data/divisi/benchmarks/scheduling"
 	"github.com/divisi-data/divisi/benchmarks/terasort"
+	"github.com/divisi-data/divisi/benchmarks/tpch"
 	"github.com/divisi-data/divisi/benchmarks/wordcount"
 )
 
@@ -51,6 +52,9 @@ var benchmarks = []struct {
 	}},
 	{"s3", func(ctx context.Context, o options) (harness.Result, error) {
 		return s3.Run(ctx, s3.Options{Work: o.work, Small: 10_000, Bytes: []int64{o.bytes / 10, o.bytes, o.bytes * 5 / 2}, Large: 64, Rows: int(o.bytes / 125), Runs: o.runs, Log: o.log})
+	}},
+	{"tpch", func(ctx context.Context, o options) (harness.Result, error) {
+		return tpch.Run(ctx, tpch.Options{Work: o.work, Scale: int(max(1, o.bytes/1_000_000_000)), Runs: o.runs, Log: o.log})
 	}},
 	{"kafka", func(ctx context.Context, o options) (harness.Result, error) { return tested(ctx, o, "kafka") }},
 }

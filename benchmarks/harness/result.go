@@ -82,9 +82,9 @@ func median(v []float64) float64 {
 	return s[len(s)/2]
 }
 
-// ratios fills in each contender's Ratio: the median over rounds of its time over
+// SetRatios fills in each contender's Ratio: the median over rounds of its time over
 // the first one's.
-func (r *Row) ratios() {
+func (r *Row) SetRatios() {
 	for i := range r.Contenders {
 		c, first := &r.Contenders[i], r.Contenders[0]
 		var by []float64

@@ -56,7 +56,7 @@ func Compare(ctx context.Context, row Row, runs int, log io.Writer, entries ...E
 			fmt.Fprintf(log, "%-28s %8.2f s %8.2f CPU s %6d MiB\n", e.Name, m.wall, m.cpu, m.peak>>20)
 		}
 	}
-	row.ratios()
+	row.SetRatios()
 	return row
 }
 
@@ -130,6 +130,9 @@ func CPU(pid int) float64 {
 // sampling is how often peaks are looked at. They are the kernel's own, so that only what
 // grows in a process's last moments is missed.
 const sampling = 100 * time.Millisecond
+
+// Peak is the most memory that a process has had, in bytes; 0 if there is no such process.
+func Peak(pid int) int64 { return peakMemory(pid) }
 
 // watchPeak samples the family's peaks until the returned function is called; that
 // gives the largest of any process but this one.

@@ -1,4 +1,4 @@
-package main
+package tpch
 
 import (
 	"fmt"
@@ -23,7 +23,7 @@ func BenchmarkQueries(b *testing.B) {
 			for i := range b.N {
 				dir := b.TempDir()
 				out := filepath.Join(dir, strconv.Itoa(i))
-				if _, err := divisi.Run(b.Context(), tpch, []string{"--data", data, "--query", strconv.Itoa(q), "--out", out}, divisi.TempDir(dir)); err != nil {
+				if _, err := divisi.Run(b.Context(), Query, []string{"--data", data, "--query", strconv.Itoa(q), "--out", out}, divisi.TempDir(dir)); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,4 +1,4 @@
-package main
+package tpch
 
 import (
 	df "github.com/divisi-data/divisi/dataflow"

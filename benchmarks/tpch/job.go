@@ -1,19 +1,13 @@
-// Tpch runs a query of the TPC-H benchmark over tables in Parquet files:
-//
-//	tpch --data DIR --query N --out DIR
-//
-// reads DIR/<table>/*.parquet and writes the result as CSV with a header, columns
-// and order as in the published answers.
-package main
+// Package tpch has the queries of the TPC-H benchmark as jobs over tables in Parquet
+// files, and runs them beside DuckDB.
+package tpch
 
 import (
-	divisi "github.com/divisi-data/divisi"
 	df "github.com/divisi-data/divisi/dataflow"
 )
 
-func main() { divisi.Main(tpch) }
-
-func tpch(j *df.Job) {
+// Query is the job: it reads the flags --data, --query and --out.
+func Query(j *df.Job) {
 	data := j.String("data", "", "folder of the tables, each a folder of Parquet files")
 	n := j.Int("query", 0, "the query, 1 to 22")
 	out := j.String("out", "", "folder of the result")

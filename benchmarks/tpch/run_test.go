@@ -1,0 +1,69 @@
+package tpch
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/divisi-data/divisi/benchmarks/harness"
+)
+
+// A process serves one query after the other, also after one that failed.
+func TestServe(t *testing.T) {
+	dir := t.TempDir()
+	data, err := filepath.Abs("testdata/sf0.01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers bytes.Buffer
+	asked := fmt.Sprintf("6 %s/a\n23 %s/b\n14 %s/c\n6 %s/a\n", dir, dir, dir, dir)
+	if err := Serve(t.Context(), data, strings.NewReader(asked), &answers); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Split(strings.TrimSpace(answers.String()), "\n")
+	if len(got) != 4 || got[0] != "ok" || !strings.Contains(got[1], "usage") || got[2] != "ok" || got[3] != "ok" {
+		t.Fatalf("answers are %q", got)
+	}
+	for q, folder := range map[int]string{6: "a", 14: "c"} {
+		want, err := result(q, fmt.Sprintf("testdata/answers/q%02d.csv", q))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := result(q, filepath.Join(dir, folder, "part-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problem := compare(rows, want, true); problem != "" {
+			t.Errorf("query %d: %s", q, problem)
+		}
+	}
+	if err := Serve(t.Context(), data, strings.NewReader("6\n"), &answers); err == nil {
+		t.Error("a line without a folder is served")
+	}
+}
+
+func TestSum(t *testing.T) {
+	query := func(ours, duck, ratio float64, fault string) harness.Row {
+		return harness.Row{Contenders: []harness.Contender{
+			{Name: "DuckDB", Seconds: []float64{duck, duck}, CPU: []float64{duck, duck}, Checked: true},
+			{Name: "ours", Seconds: []float64{ours, ours}, CPU: []float64{ours, ours}, Checked: fault == "", Error: fault, Ratio: ratio},
+		}}
+	}
+	none := []*server{{cmd: &exec.Cmd{}}, {cmd: &exec.Cmd{}}}
+	row := sum(harness.Row{}, []harness.Row{query(1, 1, 1, ""), query(8, 2, 4, "")}, none)
+	ours, duck := row.Contenders[0], row.Contenders[1]
+	if ours.Median() != 9 || duck.Median() != 3 || duck.Ratio != 3./9 || !ours.Checked {
+		t.Errorf("the sum is %+v", row)
+	}
+	if m := ours.Figures["geometric mean of times DuckDB"]; math.Abs(m-2) > 1e-12 || ours.Figures["queries over twice DuckDB"] != 1 || ours.Figures["q02, ms"] != 8000 {
+		t.Errorf("figures are %v", ours.Figures)
+	}
+	row = sum(harness.Row{}, []harness.Row{query(1, 1, 1, "wrong"), query(8, 2, 4, "")}, none)
+	if c := row.Contenders[0]; c.Checked || c.Error != "wrong" {
+		t.Errorf("a wrong result is no fault of the row: %+v", c)
+	}
+}
