@@ -1,6 +1,7 @@
 package divisi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -62,6 +63,20 @@ func buildJob(name string, build func(*dataflow.Job), args []string, o plan.Opti
 		b.sub.Files = append(b.sub.Files, client.ShippedFile{Name: f.Name, Path: path})
 	}
 	return b, nil
+}
+
+// estimate adds guesses of rows to the plan. A source that cannot be asked is told of by
+// note: without its rows there are fewer guesses, and nothing else is the matter.
+func (b *built) estimate(ctx context.Context, note func(error)) error {
+	if err := b.program.Estimate(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		note(fmt.Errorf("rows cannot be estimated: %w", err))
+	}
+	text, err := b.program.Plan.JSON()
+	b.sub.Job.Plan = text
+	return err
 }
 
 // graph calls the author's function; its panic is an error like others.

@@ -53,6 +53,9 @@ func run(name string, build func(*dataflow.Job), args []string, stdout, stderr i
 		task.ServeProcess(build)
 	case f.describe:
 		b, err := buildJob(name, build, rest, f.options(max(f.slots, 1)), int64(f.memory), f.redact)
+		if err == nil && f.analyze {
+			err = b.estimate(context.Background(), func(err error) { fmt.Fprintf(stderr, "note: %v\n", err) })
+		}
 		if err != nil {
 			return err
 		}
@@ -86,7 +89,14 @@ func run(name string, build func(*dataflow.Job), args []string, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	if f.explain != "" {
+	switch {
+	case f.analyze && f.explain == "dot":
+		return console.Exitf(console.Usage, "--analyze prints text or JSON, not dot")
+	case f.analyze:
+		if err := b.estimate(ctx, func(err error) { progress.Note("%v", err) }); err != nil {
+			return err
+		}
+	case f.explain != "":
 		return explain(stdout, b.program.Plan, f.explain)
 	}
 	if c != nil {
@@ -110,6 +120,13 @@ func run(name string, build func(*dataflow.Job), args []string, stdout, stderr i
 	}
 	if f.debug && st.ErrorStack != "" {
 		fmt.Fprintln(stderr, console.Plain(st.ErrorStack))
+	}
+	if f.analyze {
+		asJSON := f.explain == "json"
+		err = errors.Join(err, console.Analyze(b.program.Plan, st).Print(stdout, asJSON))
+		if asJSON {
+			return errors.Join(console.Outcome(st), err)
+		}
 	}
 	if perr := console.Summarize(st).Print(stdout, f.output == "json"); err == nil {
 		err = perr

@@ -22,6 +22,7 @@ type flags struct {
 	progress    string
 	output      string
 	explain     string // "", text, json, dot
+	analyze     bool
 	redact      bool
 	debug       bool
 	help        bool
@@ -64,6 +65,8 @@ var flagSpecs = []flagSpec{
 			}
 			return oneOf(&f.explain, v, "text", "json", "dot")
 		}},
+	{name: "analyze", usage: "run the job, and print its plan with what each operator did; with --explain=json for programs", bare: true,
+		set: func(f *flags, v string) error { f.analyze = true; return nil }},
 	{name: "redact-records", usage: "keep what records hold out of errors and logs", bare: true,
 		set: func(f *flags, v string) error { f.redact = true; return nil }},
 	{name: "debug", usage: "log what the engine does, and show stacks of errors", bare: true,

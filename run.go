@@ -2,6 +2,7 @@ package divisi
 
 import (
 	"context"
+	"errors"
 	"io"
 	"runtime"
 
@@ -25,6 +26,7 @@ type runOptions struct {
 	tmp      []string
 	plan     plan.Options
 	progress io.Writer
+	analyze  io.Writer
 }
 
 // Name is what the job is called; without it, what its build function is.
@@ -58,6 +60,10 @@ func RedactRecords() Option { return func(o *runOptions) { o.redact = true } }
 // nothing is written.
 func Progress(w io.Writer) Option { return func(o *runOptions) { o.progress = w } }
 
+// Analyze writes the job's plan to w when the job has ended, with what each operator was
+// expected to do and did: rows, bytes, time, what it spilled and the memory it held.
+func Analyze(w io.Writer) Option { return func(o *runOptions) { o.analyze = w } }
+
 // Run runs a job in this process, over the same code path as on a cluster, and
 // returns when all of it has ended and its temporary files are gone. Cancelling
 // ctx cancels the job. The error says why the job did not succeed; the summary is
@@ -80,6 +86,11 @@ func Run(ctx context.Context, build func(*dataflow.Job), args []string, opts ...
 	if err != nil {
 		return Summary{}, err
 	}
+	if o.analyze != nil {
+		if err := b.estimate(ctx, func(err error) { progress.Note("%v", err) }); err != nil {
+			return Summary{}, err
+		}
+	}
 	l, err := startLocal(ctx, build, localConfig{slots: o.slots, memory: o.memory, tmp: o.tmp, named: "divisi.TempDir"})
 	if err != nil {
 		return Summary{}, err
@@ -89,5 +100,9 @@ func Run(ctx context.Context, build func(*dataflow.Job), args []string, opts ...
 	if st == nil || !client.Ended(st.State) {
 		return Summary{}, err
 	}
-	return console.Summarize(st), console.Outcome(st)
+	var analyzeErr error
+	if o.analyze != nil {
+		analyzeErr = console.Analyze(b.program.Plan, st).Print(o.analyze, false)
+	}
+	return console.Summarize(st), errors.Join(console.Outcome(st), analyzeErr)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/divisi-data/divisi/coordinator/job"
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/plan"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -42,6 +43,7 @@ func fromResult(r *divisipb.TaskResult) *job.Result {
 	out := &job.Result{
 		Receipt: r.GetReceipt(), Bytes: r.GetOutput().GetBytes(), Rows: r.GetOutput().GetRows(), RowHash: r.GetRowHash(),
 		Counters: r.GetCounters(), Stats: fromStats(r.GetStats()), Prepared: r.GetPrepared(),
+		Ops: fromOps(r.GetOps()),
 	}
 	for _, s := range r.GetSplits() {
 		out.Splits = append(out.Splits, fromSplit(s))
@@ -55,7 +57,27 @@ func toResult(id string, a job.Attempt, r *job.Result) *divisipb.TaskResult {
 		Id: toTaskID(id, a), Kind: divisipb.TaskKind_TASK_KIND_RUN, Receipt: r.Receipt,
 		Output:  &divisipb.PartitionSizes{Bytes: r.Bytes, Rows: r.Rows},
 		RowHash: r.RowHash, Counters: r.Counters, Stats: toStats(r.Stats),
+		Ops: toOps(r.Ops),
 	}
+}
+
+func toOps(ops []plan.OpStats) []*divisipb.OpStats {
+	out := make([]*divisipb.OpStats, len(ops))
+	for i, o := range ops {
+		out[i] = &divisipb.OpStats{Rows: o.Rows, Bytes: o.Bytes, Nanos: o.Nanos, BytesSpilled: o.Spilled, PeakMemoryBytes: o.PeakMemory}
+	}
+	return out
+}
+
+func fromOps(ops []*divisipb.OpStats) []plan.OpStats {
+	if len(ops) == 0 {
+		return nil
+	}
+	out := make([]plan.OpStats, len(ops))
+	for i, o := range ops {
+		out[i] = plan.OpStats{Rows: o.GetRows(), Bytes: o.GetBytes(), Nanos: o.GetNanos(), Spilled: o.GetBytesSpilled(), PeakMemory: o.GetPeakMemoryBytes()}
+	}
+	return out
 }
 
 func fromSplit(s *divisipb.Split) dataflow.Split {

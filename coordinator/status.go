@@ -120,7 +120,7 @@ func (js *jobState) status(stages bool, s *state) *divisipb.JobStatus {
 		}
 		out.Stages = append(out.Stages, &divisipb.StageStatus{
 			Id: int32(i), Name: ss.Name, State: ss.State, Tasks: int32(ss.Tasks), Done: int32(ss.Done), Running: int32(ss.Running),
-			FailedAttempts: int32(ss.FailedAttempts), Fraction: f, Stats: toStats(ss.Stats),
+			FailedAttempts: int32(ss.FailedAttempts), Fraction: f, Stats: toStats(ss.Stats), Ops: toOps(ss.Ops),
 			StartedUnixNanos: int64(ss.Started), EndedUnixNanos: int64(ss.Ended),
 		})
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,13 +14,22 @@ import (
 
 func explainCommand(a *app) *cobra.Command {
 	o := submitOptions{app: a}
-	format := "text"
+	format, analyzed := "text", false
 	cmd := &cobra.Command{
 		Use: "explain JOB|BINARY|GO-PACKAGE [-- ARGS...]", Short: "Print the plan of a job", Args: between(1, -1),
+		Long: "Print the plan of a program's job, or of one that was submitted.\n" +
+			"With --analyze also what its operators did: rows, bytes, time, spilled bytes, memory. A program's job is run\n" +
+			"for that: on the cluster that --cluster, --dir or DIVISI_CLUSTER names, else in its own process.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.take(args)
 			if a.output == "json" {
 				format = "json"
+			}
+			if analyzed {
+				if format == "dot" {
+					return console.Exitf(console.Usage, "--analyze prints text or JSON, not dot")
+				}
+				return analyze(cmd.Context(), o, format == "json")
 			}
 			return explain(cmd.Context(), o, format)
 		},
@@ -32,13 +39,14 @@ func explainCommand(a *app) *cobra.Command {
 	a.output = "table"
 	cmd.Flags().VarP(choice{&a.output, []string{"table", "json"}}, "output", "o", "json: the same as --format json")
 	cmd.Flags().Var(choice{&format, []string{"text", "json", "dot"}}, "format", "form of the plan")
+	cmd.Flags().BoolVar(&analyzed, "analyze", false, "also what its operators did; a program's job is run")
 	return cmd
 }
 
 // explain asks a program for the plan of its job, or the cluster for that of a job
 // that was submitted.
 func explain(ctx context.Context, o submitOptions, format string) error {
-	if _, err := os.Stat(o.target); err == nil || strings.ContainsAny(o.target, `./\`) {
+	if o.isProgram() {
 		b, err := findBinary(ctx, o.app.err, o.target, nil)
 		if err != nil {
 			return err

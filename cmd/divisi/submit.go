@@ -33,6 +33,7 @@ type submitOptions struct {
 	priority   int32
 	disk       console.Size
 	redact     bool
+	analyze    bool // the plan is to have estimates
 }
 
 func (o *submitOptions) flags(cmd *cobra.Command) {
@@ -47,6 +48,12 @@ func (o *submitOptions) flags(cmd *cobra.Command) {
 	cmd.Flags().Var(&o.disk, "disk-quota", "how much it may have on the disks of each worker, such as 10GiB")
 	cmd.Flags().BoolVar(&o.redact, "redact-records", false, "keep what records hold out of errors and logs")
 	cmd.Flags().SetInterspersed(false)
+}
+
+// isProgram says whether the target is a program, not the id of a job.
+func (o *submitOptions) isProgram() bool {
+	_, err := os.Stat(o.target)
+	return err == nil || strings.ContainsAny(o.target, `./\`)
 }
 
 // take keeps "--" where it stands: what comes before it is for the engine.
@@ -128,6 +135,9 @@ func (o *submitOptions) jobFlags() []string {
 	}
 	if o.redact {
 		flags = append(flags, "--redact-records")
+	}
+	if o.analyze {
+		flags = append(flags, "--analyze")
 	}
 	return flags
 }
@@ -211,7 +221,7 @@ func (b binary) call(ctx context.Context, stderr io.Writer, args []string) ([]by
 		if code < 0 || code > console.CheckFailed {
 			code = console.JobFailed
 		}
-		return nil, console.Exitf(code, "%s %s: %w", filepath.Base(b.here), strings.Join(args, " "), err)
+		return text, console.Exitf(code, "%s %s: %w", filepath.Base(b.here), strings.Join(args, " "), err)
 	}
 	return text, err
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/plan"
 )
 
 // Key names a task of the job. Control tasks have stages below zero, and the source or
@@ -82,6 +83,7 @@ type Result struct {
 	RowHash  uint64
 	Counters map[string]int64
 	Stats    Stats
+	Ops      []plan.OpStats   // of the stage's operators, where it says
 	Cut      *Cut             // what it has given away of its split
 	Splits   []dataflow.Split // of a splits task
 	Prepared []byte           // of a prepare task

@@ -295,6 +295,7 @@ func (j *Job) applyWon(r TaskWon) {
 	s.done++
 	s.ended = j.now
 	s.stats.add(r.Result.Stats, 1)
+	s.addOps(r.Result.Ops, 1)
 	addCounters(s.counters, r.Result.Counters, 1)
 	if x := s.plan.Output.Exchange; x >= 0 {
 		j.ex[x].won(t)
@@ -321,6 +322,7 @@ func (j *Job) applyLost(r OutputLost) {
 	t.before, t.rerun = t.won.Result.RowHash, true
 	t.ended = append(t.ended, r.Attempt.Number)
 	s.stats.add(t.won.Result.Stats, -1)
+	s.addOps(t.won.Result.Ops, -1)
 	addCounters(s.counters, t.won.Result.Counters, -1)
 	if t.lost {
 		s.lost--

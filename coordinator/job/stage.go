@@ -19,6 +19,7 @@ type stage struct {
 	running  int
 	failed   int // attempts
 	stats    Stats
+	ops      []plan.OpStats // sums over winners
 	counters map[string]int64
 	started  Instant
 	ended    Instant
@@ -44,6 +45,12 @@ func (s *stage) source() int {
 		}
 	}
 	return -1
+}
+
+// addOps adds sign times what the stage's operators did in a task. What is said of
+// operators that the plan does not have is not believed.
+func (s *stage) addOps(ops []plan.OpStats, sign int64) {
+	s.ops = plan.AddOps(s.ops, ops[:min(len(ops), len(s.plan.Ops))], sign)
 }
 
 func (s *stage) setTasks(r StagePlanned, now Instant) {

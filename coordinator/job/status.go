@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
@@ -40,6 +41,7 @@ type StageStatus struct {
 	Wanted         int
 	FailedAttempts int
 	Stats          Stats
+	Ops            []plan.OpStats // of the plan's operators; sums over winners
 	Started, Ended Instant
 }
 
@@ -97,6 +99,7 @@ func (j *Job) stageStatus(i int) StageStatus {
 	ss := StageStatus{
 		Name: s.plan.Name, State: "waiting", Why: s.why, Tasks: len(s.tasks), Done: s.done, Running: s.running,
 		Wanted: s.wanted, FailedAttempts: s.failed, Stats: s.stats, Started: s.started,
+		Ops: slices.Clone(s.ops),
 	}
 	switch {
 	case s.planned && s.done == len(s.tasks):

@@ -93,6 +93,7 @@ type tree struct {
 	op    dataflow.Operator
 	in    []*tree
 	input int // of a leaf: position in Stage.Inputs; -1 for an operator
+	id    int // position in Stage.Ops
 	// path lists the nodes that op does the work of, in order (several when fused).
 	path []*dataflow.Node
 }
@@ -278,6 +279,7 @@ func (c *compiler) stage(t *tree, boundary *dataflow.Node, out Output, extra []I
 		x.Producers = append(x.Producers, s.ID)
 	}
 	s.Chain = steps(t)
+	s.Ops = number(t, nil)
 	s.Name = stageName(t, boundary)
 	p.Stages = append(p.Stages, s)
 	c.program.trees = append(c.program.trees, t)

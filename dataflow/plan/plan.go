@@ -37,7 +37,8 @@ type Stage struct {
 	ID     int     `json:"id"`
 	Name   string  `json:"name"` // "FlatMap+Count"
 	Inputs []Input `json:"inputs"`
-	Chain  []Step  `json:"chain"` // for people: what runs inside, in order
+	Chain  []Step  `json:"chain"`         // for people: what runs inside, in order
+	Ops    []Op    `json:"ops,omitempty"` // what is counted by itself, inputs before what reads them; the last one gives the stage's rows
 	Output Output  `json:"output"`
 	// MaxTasks limits a sampling stage to so many of its possible tasks, evenly
 	// chosen; 0 means all.
@@ -115,4 +116,18 @@ type Step struct {
 	Kind   string `json:"kind"`
 	Site   string `json:"site,omitempty"`
 	Schema string `json:"schema,omitempty"`
+}
+
+// An Op is what runs inside a stage as one piece: a reader of one of its inputs, or an
+// operator, which may have absorbed those before it. Its ID is its position in
+// Stage.Ops, and what it did in a task is the OpStats of that number.
+type Op struct {
+	ID    int    `json:"id"`
+	Name  string `json:"name"` // of several that were fused: "FlatMap+Count"
+	Kind  string `json:"kind"`
+	Site  string `json:"site,omitempty"`
+	In    []int  `json:"in,omitempty"` // what it reads, of Stage.Ops
+	Input int    `json:"input"`        // of a reader: position in Stage.Inputs, else -1
+	// Estimate is how many rows were expected to come out, 0 where nobody guessed.
+	Estimate float64 `json:"estimate,omitempty"`
 }

@@ -44,7 +44,7 @@ var policy = []struct{ pkg, may string }{
 	{"dataflow/ops", "dataflow dataflow/expr dataflow/order dataflow/block"},
 	{"dataflow/ops/opstest", "dataflow dataflow/expr dataflow/order internal/race"},
 	{"dataflow/block/blocktest", "dataflow"},
-	{"dataflow/plan", "dataflow dataflow/expr"},
+	{"dataflow/plan", "dataflow dataflow/expr dataflow/order"},
 	{"dataflow/streaming", "dataflow"},
 	{"dataflow/shuffle", "dataflow dataflow/order dataflow/block dataflow/plan storage"},
 	{"storage/local", "storage internal/bare"},
@@ -70,7 +70,7 @@ var policy = []struct{ pkg, may string }{
 	{"worker/task", "dataflow dataflow/expr dataflow/order dataflow/plan dataflow/ops dataflow/block dataflow/shuffle worker/exchange proto/divisipb internal/version"},
 	{"worker", "worker/exchange dataflow dataflow/block dataflow/shuffle proto/divisipb internal/version"},
 	{"internal/client", "proto/divisipb dataflow dataflow/plan internal/version"},
-	{"internal/console", "internal/client dataflow proto/divisipb"},
+	{"internal/console", "internal/client dataflow dataflow/plan proto/divisipb"},
 	{"internal/sim", "coordinator coordinator/job coordinator/journal dataflow dataflow/plan proto/divisipb internal/version internal/mutant"},
 
 	// Floor 4: the only ones that name drivers.

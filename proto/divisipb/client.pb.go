@@ -881,6 +881,7 @@ type StageStatus struct {
 	Stats            *TaskStats             `protobuf:"bytes,9,opt,name=stats,proto3" json:"stats,omitempty"`
 	StartedUnixNanos int64                  `protobuf:"varint,10,opt,name=started_unix_nanos,json=startedUnixNanos,proto3" json:"started_unix_nanos,omitempty"`
 	EndedUnixNanos   int64                  `protobuf:"varint,11,opt,name=ended_unix_nanos,json=endedUnixNanos,proto3" json:"ended_unix_nanos,omitempty"`
+	Ops              []*OpStats             `protobuf:"bytes,12,rep,name=ops,proto3" json:"ops,omitempty"` // sums over winners, by the plan's list of the stage's operators
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -990,6 +991,13 @@ func (x *StageStatus) GetEndedUnixNanos() int64 {
 		return x.EndedUnixNanos
 	}
 	return 0
+}
+
+func (x *StageStatus) GetOps() []*OpStats {
+	if x != nil {
+		return x.Ops
+	}
+	return nil
 }
 
 type GetJobRequest struct {
@@ -2045,7 +2053,7 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a9\n" +
 	"\vPlacedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xd4\x02\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xfa\x02\n" +
 	"\vStageStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x05R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2058,7 +2066,8 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\x05stats\x18\t \x01(\v2\x14.divisi.v1.TaskStatsR\x05stats\x12,\n" +
 	"\x12started_unix_nanos\x18\n" +
 	" \x01(\x03R\x10startedUnixNanos\x12(\n" +
-	"\x10ended_unix_nanos\x18\v \x01(\x03R\x0eendedUnixNanos\"5\n" +
+	"\x10ended_unix_nanos\x18\v \x01(\x03R\x0eendedUnixNanos\x12$\n" +
+	"\x03ops\x18\f \x03(\v2\x12.divisi.v1.OpStatsR\x03ops\"5\n" +
 	"\rGetJobRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x12\n" +
 	"\x04plan\x18\x02 \x01(\bR\x04plan\"=\n" +
@@ -2198,9 +2207,10 @@ var file_divisi_v1_client_proto_goTypes = []any{
 	nil,                         // 29: divisi.v1.JobStatus.PlacedEntry
 	(*JobSpec)(nil),             // 30: divisi.v1.JobSpec
 	(*TaskStats)(nil),           // 31: divisi.v1.TaskStats
-	(*TaskID)(nil),              // 32: divisi.v1.TaskID
-	(*Placement)(nil),           // 33: divisi.v1.Placement
-	(*TaskProgress)(nil),        // 34: divisi.v1.TaskProgress
+	(*OpStats)(nil),             // 32: divisi.v1.OpStats
+	(*TaskID)(nil),              // 33: divisi.v1.TaskID
+	(*Placement)(nil),           // 34: divisi.v1.Placement
+	(*TaskProgress)(nil),        // 35: divisi.v1.TaskProgress
 }
 var file_divisi_v1_client_proto_depIdxs = []int32{
 	6,  // 0: divisi.v1.PutArtifactRequest.header:type_name -> divisi.v1.ArtifactHeader
@@ -2211,44 +2221,45 @@ var file_divisi_v1_client_proto_depIdxs = []int32{
 	31, // 5: divisi.v1.JobStatus.stats:type_name -> divisi.v1.TaskStats
 	29, // 6: divisi.v1.JobStatus.placed:type_name -> divisi.v1.JobStatus.PlacedEntry
 	31, // 7: divisi.v1.StageStatus.stats:type_name -> divisi.v1.TaskStats
-	10, // 8: divisi.v1.ListJobsReply.jobs:type_name -> divisi.v1.JobStatus
-	0,  // 9: divisi.v1.CancelJobReply.state:type_name -> divisi.v1.JobState
-	32, // 10: divisi.v1.Event.task:type_name -> divisi.v1.TaskID
-	33, // 11: divisi.v1.Event.placement:type_name -> divisi.v1.Placement
-	23, // 12: divisi.v1.ListWorkersReply.workers:type_name -> divisi.v1.WorkerStatus
-	34, // 13: divisi.v1.WorkerStatus.tasks:type_name -> divisi.v1.TaskProgress
-	32, // 14: divisi.v1.LogChunk.task:type_name -> divisi.v1.TaskID
-	1,  // 15: divisi.v1.Client.Hello:input_type -> divisi.v1.HelloRequest
-	3,  // 16: divisi.v1.Client.HasArtifacts:input_type -> divisi.v1.HasArtifactsRequest
-	5,  // 17: divisi.v1.Client.PutArtifact:input_type -> divisi.v1.PutArtifactRequest
-	8,  // 18: divisi.v1.Client.Submit:input_type -> divisi.v1.SubmitRequest
-	12, // 19: divisi.v1.Client.GetJob:input_type -> divisi.v1.GetJobRequest
-	13, // 20: divisi.v1.Client.ListJobs:input_type -> divisi.v1.ListJobsRequest
-	15, // 21: divisi.v1.Client.CancelJob:input_type -> divisi.v1.CancelJobRequest
-	17, // 22: divisi.v1.Client.RetryJob:input_type -> divisi.v1.RetryJobRequest
-	18, // 23: divisi.v1.Client.WatchJob:input_type -> divisi.v1.WatchJobRequest
-	19, // 24: divisi.v1.Client.Events:input_type -> divisi.v1.EventsRequest
-	21, // 25: divisi.v1.Client.ListWorkers:input_type -> divisi.v1.ListWorkersRequest
-	24, // 26: divisi.v1.Client.DrainWorker:input_type -> divisi.v1.DrainWorkerRequest
-	26, // 27: divisi.v1.Client.Logs:input_type -> divisi.v1.LogsRequest
-	2,  // 28: divisi.v1.Client.Hello:output_type -> divisi.v1.HelloReply
-	4,  // 29: divisi.v1.Client.HasArtifacts:output_type -> divisi.v1.HasArtifactsReply
-	7,  // 30: divisi.v1.Client.PutArtifact:output_type -> divisi.v1.PutArtifactReply
-	9,  // 31: divisi.v1.Client.Submit:output_type -> divisi.v1.SubmitReply
-	10, // 32: divisi.v1.Client.GetJob:output_type -> divisi.v1.JobStatus
-	14, // 33: divisi.v1.Client.ListJobs:output_type -> divisi.v1.ListJobsReply
-	16, // 34: divisi.v1.Client.CancelJob:output_type -> divisi.v1.CancelJobReply
-	9,  // 35: divisi.v1.Client.RetryJob:output_type -> divisi.v1.SubmitReply
-	10, // 36: divisi.v1.Client.WatchJob:output_type -> divisi.v1.JobStatus
-	20, // 37: divisi.v1.Client.Events:output_type -> divisi.v1.Event
-	22, // 38: divisi.v1.Client.ListWorkers:output_type -> divisi.v1.ListWorkersReply
-	25, // 39: divisi.v1.Client.DrainWorker:output_type -> divisi.v1.DrainWorkerReply
-	27, // 40: divisi.v1.Client.Logs:output_type -> divisi.v1.LogChunk
-	28, // [28:41] is the sub-list for method output_type
-	15, // [15:28] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	32, // 8: divisi.v1.StageStatus.ops:type_name -> divisi.v1.OpStats
+	10, // 9: divisi.v1.ListJobsReply.jobs:type_name -> divisi.v1.JobStatus
+	0,  // 10: divisi.v1.CancelJobReply.state:type_name -> divisi.v1.JobState
+	33, // 11: divisi.v1.Event.task:type_name -> divisi.v1.TaskID
+	34, // 12: divisi.v1.Event.placement:type_name -> divisi.v1.Placement
+	23, // 13: divisi.v1.ListWorkersReply.workers:type_name -> divisi.v1.WorkerStatus
+	35, // 14: divisi.v1.WorkerStatus.tasks:type_name -> divisi.v1.TaskProgress
+	33, // 15: divisi.v1.LogChunk.task:type_name -> divisi.v1.TaskID
+	1,  // 16: divisi.v1.Client.Hello:input_type -> divisi.v1.HelloRequest
+	3,  // 17: divisi.v1.Client.HasArtifacts:input_type -> divisi.v1.HasArtifactsRequest
+	5,  // 18: divisi.v1.Client.PutArtifact:input_type -> divisi.v1.PutArtifactRequest
+	8,  // 19: divisi.v1.Client.Submit:input_type -> divisi.v1.SubmitRequest
+	12, // 20: divisi.v1.Client.GetJob:input_type -> divisi.v1.GetJobRequest
+	13, // 21: divisi.v1.Client.ListJobs:input_type -> divisi.v1.ListJobsRequest
+	15, // 22: divisi.v1.Client.CancelJob:input_type -> divisi.v1.CancelJobRequest
+	17, // 23: divisi.v1.Client.RetryJob:input_type -> divisi.v1.RetryJobRequest
+	18, // 24: divisi.v1.Client.WatchJob:input_type -> divisi.v1.WatchJobRequest
+	19, // 25: divisi.v1.Client.Events:input_type -> divisi.v1.EventsRequest
+	21, // 26: divisi.v1.Client.ListWorkers:input_type -> divisi.v1.ListWorkersRequest
+	24, // 27: divisi.v1.Client.DrainWorker:input_type -> divisi.v1.DrainWorkerRequest
+	26, // 28: divisi.v1.Client.Logs:input_type -> divisi.v1.LogsRequest
+	2,  // 29: divisi.v1.Client.Hello:output_type -> divisi.v1.HelloReply
+	4,  // 30: divisi.v1.Client.HasArtifacts:output_type -> divisi.v1.HasArtifactsReply
+	7,  // 31: divisi.v1.Client.PutArtifact:output_type -> divisi.v1.PutArtifactReply
+	9,  // 32: divisi.v1.Client.Submit:output_type -> divisi.v1.SubmitReply
+	10, // 33: divisi.v1.Client.GetJob:output_type -> divisi.v1.JobStatus
+	14, // 34: divisi.v1.Client.ListJobs:output_type -> divisi.v1.ListJobsReply
+	16, // 35: divisi.v1.Client.CancelJob:output_type -> divisi.v1.CancelJobReply
+	9,  // 36: divisi.v1.Client.RetryJob:output_type -> divisi.v1.SubmitReply
+	10, // 37: divisi.v1.Client.WatchJob:output_type -> divisi.v1.JobStatus
+	20, // 38: divisi.v1.Client.Events:output_type -> divisi.v1.Event
+	22, // 39: divisi.v1.Client.ListWorkers:output_type -> divisi.v1.ListWorkersReply
+	25, // 40: divisi.v1.Client.DrainWorker:output_type -> divisi.v1.DrainWorkerReply
+	27, // 41: divisi.v1.Client.Logs:output_type -> divisi.v1.LogChunk
+	29, // [29:42] is the sub-list for method output_type
+	16, // [16:29] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_divisi_v1_client_proto_init() }

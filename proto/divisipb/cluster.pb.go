@@ -932,6 +932,7 @@ type TaskResult struct {
 	Prepared      []byte                 `protobuf:"bytes,9,opt,name=prepared,proto3" json:"prepared,omitempty"` // PREPARE
 	More          bool                   `protobuf:"varint,10,opt,name=more,proto3" json:"more,omitempty"`       // further messages for the same attempt follow
 	Cut           *Cut                   `protobuf:"bytes,11,opt,name=cut,proto3" json:"cut,omitempty"`          // what it gave away, whether anybody has heard of that or not
+	Ops           []*OpStats             `protobuf:"bytes,12,rep,name=ops,proto3" json:"ops,omitempty"`          // of RUN: what each of the stage's operators did
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1043,6 +1044,90 @@ func (x *TaskResult) GetCut() *Cut {
 	return nil
 }
 
+func (x *TaskResult) GetOps() []*OpStats {
+	if x != nil {
+		return x.Ops
+	}
+	return nil
+}
+
+// OpStats is what an operator of a stage did, by its place in the plan's list of them.
+type OpStats struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Rows            int64                  `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`   // that came out
+	Bytes           int64                  `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"` // of these, in memory
+	Nanos           int64                  `protobuf:"varint,3,opt,name=nanos,proto3" json:"nanos,omitempty"` // its rows were waited for, what it reads included
+	BytesSpilled    int64                  `protobuf:"varint,4,opt,name=bytes_spilled,json=bytesSpilled,proto3" json:"bytes_spilled,omitempty"`
+	PeakMemoryBytes int64                  `protobuf:"varint,5,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3" json:"peak_memory_bytes,omitempty"` // reserved by one task, at most
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *OpStats) Reset() {
+	*x = OpStats{}
+	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpStats) ProtoMessage() {}
+
+func (x *OpStats) ProtoReflect() protoreflect.Message {
+	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpStats.ProtoReflect.Descriptor instead.
+func (*OpStats) Descriptor() ([]byte, []int) {
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *OpStats) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *OpStats) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *OpStats) GetNanos() int64 {
+	if x != nil {
+		return x.Nanos
+	}
+	return 0
+}
+
+func (x *OpStats) GetBytesSpilled() int64 {
+	if x != nil {
+		return x.BytesSpilled
+	}
+	return 0
+}
+
+func (x *OpStats) GetPeakMemoryBytes() int64 {
+	if x != nil {
+		return x.PeakMemoryBytes
+	}
+	return 0
+}
+
 type TaskStats struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
 	RowsIn             int64                  `protobuf:"varint,1,opt,name=rows_in,json=rowsIn,proto3" json:"rows_in,omitempty"`
@@ -1064,7 +1149,7 @@ type TaskStats struct {
 
 func (x *TaskStats) Reset() {
 	*x = TaskStats{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1161,7 @@ func (x *TaskStats) String() string {
 func (*TaskStats) ProtoMessage() {}
 
 func (x *TaskStats) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[11]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1174,7 @@ func (x *TaskStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStats.ProtoReflect.Descriptor instead.
 func (*TaskStats) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TaskStats) GetRowsIn() int64 {
@@ -1204,7 +1289,7 @@ type TaskFailure struct {
 
 func (x *TaskFailure) Reset() {
 	*x = TaskFailure{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[12]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1216,7 +1301,7 @@ func (x *TaskFailure) String() string {
 func (*TaskFailure) ProtoMessage() {}
 
 func (x *TaskFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[12]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1229,7 +1314,7 @@ func (x *TaskFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFailure.ProtoReflect.Descriptor instead.
 func (*TaskFailure) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TaskFailure) GetId() *TaskID {
@@ -1336,7 +1421,7 @@ type TaskProgress struct {
 
 func (x *TaskProgress) Reset() {
 	*x = TaskProgress{}
-	mi := &file_divisi_v1_cluster_proto_msgTypes[13]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1433,7 @@ func (x *TaskProgress) String() string {
 func (*TaskProgress) ProtoMessage() {}
 
 func (x *TaskProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_divisi_v1_cluster_proto_msgTypes[13]
+	mi := &file_divisi_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1446,7 @@ func (x *TaskProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskProgress.ProtoReflect.Descriptor instead.
 func (*TaskProgress) Descriptor() ([]byte, []int) {
-	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_divisi_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TaskProgress) GetId() *TaskID {
@@ -1525,7 +1610,7 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\x04copy\x18\x04 \x01(\bR\x04copy\":\n" +
 	"\x0ePartitionSizes\x12\x14\n" +
 	"\x05bytes\x18\x01 \x03(\x03R\x05bytes\x12\x12\n" +
-	"\x04rows\x18\x02 \x03(\x03R\x04rows\"\xe6\x03\n" +
+	"\x04rows\x18\x02 \x03(\x03R\x04rows\"\x8c\x04\n" +
 	"\n" +
 	"TaskResult\x12!\n" +
 	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x12'\n" +
@@ -1539,10 +1624,17 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\bprepared\x18\t \x01(\fR\bprepared\x12\x12\n" +
 	"\x04more\x18\n" +
 	" \x01(\bR\x04more\x12 \n" +
-	"\x03cut\x18\v \x01(\v2\x0e.divisi.v1.CutR\x03cut\x1a;\n" +
+	"\x03cut\x18\v \x01(\v2\x0e.divisi.v1.CutR\x03cut\x12$\n" +
+	"\x03ops\x18\f \x03(\v2\x12.divisi.v1.OpStatsR\x03ops\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xdd\x03\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x9a\x01\n" +
+	"\aOpStats\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\x03R\x04rows\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x14\n" +
+	"\x05nanos\x18\x03 \x01(\x03R\x05nanos\x12#\n" +
+	"\rbytes_spilled\x18\x04 \x01(\x03R\fbytesSpilled\x12*\n" +
+	"\x11peak_memory_bytes\x18\x05 \x01(\x03R\x0fpeakMemoryBytes\"\xdd\x03\n" +
 	"\tTaskStats\x12\x17\n" +
 	"\arows_in\x18\x01 \x01(\x03R\x06rowsIn\x12\x19\n" +
 	"\bbytes_in\x18\x02 \x01(\x03R\abytesIn\x12\x19\n" +
@@ -1612,7 +1704,7 @@ func file_divisi_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_divisi_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_divisi_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_divisi_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_divisi_v1_cluster_proto_goTypes = []any{
 	(TaskKind)(0),          // 0: divisi.v1.TaskKind
 	(*TaskID)(nil),         // 1: divisi.v1.TaskID
@@ -1626,13 +1718,14 @@ var file_divisi_v1_cluster_proto_goTypes = []any{
 	(*Placement)(nil),      // 9: divisi.v1.Placement
 	(*PartitionSizes)(nil), // 10: divisi.v1.PartitionSizes
 	(*TaskResult)(nil),     // 11: divisi.v1.TaskResult
-	(*TaskStats)(nil),      // 12: divisi.v1.TaskStats
-	(*TaskFailure)(nil),    // 13: divisi.v1.TaskFailure
-	(*TaskProgress)(nil),   // 14: divisi.v1.TaskProgress
-	nil,                    // 15: divisi.v1.TaskSpec.ExchangeVersionsEntry
-	nil,                    // 16: divisi.v1.JobSpec.EnvEntry
-	nil,                    // 17: divisi.v1.JobSpec.PreparedEntry
-	nil,                    // 18: divisi.v1.TaskResult.CountersEntry
+	(*OpStats)(nil),        // 12: divisi.v1.OpStats
+	(*TaskStats)(nil),      // 13: divisi.v1.TaskStats
+	(*TaskFailure)(nil),    // 14: divisi.v1.TaskFailure
+	(*TaskProgress)(nil),   // 15: divisi.v1.TaskProgress
+	nil,                    // 16: divisi.v1.TaskSpec.ExchangeVersionsEntry
+	nil,                    // 17: divisi.v1.JobSpec.EnvEntry
+	nil,                    // 18: divisi.v1.JobSpec.PreparedEntry
+	nil,                    // 19: divisi.v1.TaskResult.CountersEntry
 }
 var file_divisi_v1_cluster_proto_depIdxs = []int32{
 	2,  // 0: divisi.v1.Cut.kept:type_name -> divisi.v1.Split
@@ -1640,29 +1733,30 @@ var file_divisi_v1_cluster_proto_depIdxs = []int32{
 	1,  // 2: divisi.v1.TaskSpec.id:type_name -> divisi.v1.TaskID
 	0,  // 3: divisi.v1.TaskSpec.kind:type_name -> divisi.v1.TaskKind
 	2,  // 4: divisi.v1.TaskSpec.split:type_name -> divisi.v1.Split
-	15, // 5: divisi.v1.TaskSpec.exchange_versions:type_name -> divisi.v1.TaskSpec.ExchangeVersionsEntry
-	16, // 6: divisi.v1.JobSpec.env:type_name -> divisi.v1.JobSpec.EnvEntry
+	16, // 5: divisi.v1.TaskSpec.exchange_versions:type_name -> divisi.v1.TaskSpec.ExchangeVersionsEntry
+	17, // 6: divisi.v1.JobSpec.env:type_name -> divisi.v1.JobSpec.EnvEntry
 	6,  // 7: divisi.v1.JobSpec.files:type_name -> divisi.v1.ShippedFile
-	17, // 8: divisi.v1.JobSpec.prepared:type_name -> divisi.v1.JobSpec.PreparedEntry
+	18, // 8: divisi.v1.JobSpec.prepared:type_name -> divisi.v1.JobSpec.PreparedEntry
 	1,  // 9: divisi.v1.BlockLocation.task:type_name -> divisi.v1.TaskID
 	7,  // 10: divisi.v1.Locations.blocks:type_name -> divisi.v1.BlockLocation
 	1,  // 11: divisi.v1.TaskResult.id:type_name -> divisi.v1.TaskID
 	0,  // 12: divisi.v1.TaskResult.kind:type_name -> divisi.v1.TaskKind
 	10, // 13: divisi.v1.TaskResult.output:type_name -> divisi.v1.PartitionSizes
-	18, // 14: divisi.v1.TaskResult.counters:type_name -> divisi.v1.TaskResult.CountersEntry
-	12, // 15: divisi.v1.TaskResult.stats:type_name -> divisi.v1.TaskStats
+	19, // 14: divisi.v1.TaskResult.counters:type_name -> divisi.v1.TaskResult.CountersEntry
+	13, // 15: divisi.v1.TaskResult.stats:type_name -> divisi.v1.TaskStats
 	2,  // 16: divisi.v1.TaskResult.splits:type_name -> divisi.v1.Split
 	3,  // 17: divisi.v1.TaskResult.cut:type_name -> divisi.v1.Cut
-	1,  // 18: divisi.v1.TaskFailure.id:type_name -> divisi.v1.TaskID
-	0,  // 19: divisi.v1.TaskFailure.task_kind:type_name -> divisi.v1.TaskKind
-	1,  // 20: divisi.v1.TaskFailure.lost_inputs:type_name -> divisi.v1.TaskID
-	12, // 21: divisi.v1.TaskFailure.stats:type_name -> divisi.v1.TaskStats
-	1,  // 22: divisi.v1.TaskProgress.id:type_name -> divisi.v1.TaskID
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	12, // 18: divisi.v1.TaskResult.ops:type_name -> divisi.v1.OpStats
+	1,  // 19: divisi.v1.TaskFailure.id:type_name -> divisi.v1.TaskID
+	0,  // 20: divisi.v1.TaskFailure.task_kind:type_name -> divisi.v1.TaskKind
+	1,  // 21: divisi.v1.TaskFailure.lost_inputs:type_name -> divisi.v1.TaskID
+	13, // 22: divisi.v1.TaskFailure.stats:type_name -> divisi.v1.TaskStats
+	1,  // 23: divisi.v1.TaskProgress.id:type_name -> divisi.v1.TaskID
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_divisi_v1_cluster_proto_init() }
@@ -1676,7 +1770,7 @@ func file_divisi_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_divisi_v1_cluster_proto_rawDesc), len(file_divisi_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -19,6 +19,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/block"
+	"github.com/divisi-data/divisi/dataflow/plan"
 	"github.com/divisi-data/divisi/dataflow/shuffle"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
@@ -189,7 +190,8 @@ func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
 			err = errors.Join(err, out.abort(context.WithoutCancel(env.Context)))
 		}
 	}()
-	stream, err := h.program.Open(env, stageID, in.open)
+	meter := plan.NewMeter(len(stage.Ops))
+	stream, err := h.program.OpenMetered(env, stageID, meter, in.open)
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +205,7 @@ func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
 	}
 	sealed = true
 	result.Counters = env.Counters.Values()
+	result.Ops = opStats(meter)
 	result.Stats = a.stats(in)
 	result.Stats.BytesOut, result.Stats.BytesShuffled = out.bytesOut, out.bytesShuffled
 	return result, nil

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/plan"
 	"github.com/divisi-data/divisi/dataflow/shuffle"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
@@ -91,6 +92,15 @@ func (a *attempt) stats(in *inputs) *pb.TaskStats {
 		s.BytesIn += s.BytesFetchedLocal + s.BytesFetchedRemote
 	}
 	return s
+}
+
+// opStats is what the stage's operators did.
+func opStats(m *plan.Meter) []*pb.OpStats {
+	var all []*pb.OpStats
+	for _, o := range m.Stats() {
+		all = append(all, &pb.OpStats{Rows: o.Rows, Bytes: o.Bytes, Nanos: o.Nanos, BytesSpilled: o.Spilled, PeakMemoryBytes: o.PeakMemory})
+	}
+	return all
 }
 
 // read is how many bytes of the source have been read.

@@ -69,6 +69,21 @@ func (r reader) Schema(ctx context.Context, sample func() (*files.Input, error))
 	return files.Project("files.parquet", f.schema, r.columns)
 }
 
+// CountRows implements files.RowCounter: the footer says it.
+func (reader) CountRows(ctx context.Context, in *files.Input) (int64, error) {
+	f, err := open(dataflow.NewEnv(ctx), in)
+	if err != nil {
+		return 0, err
+	}
+	defer f.close()
+	var n int64
+	m := f.pq.MetaData()
+	for g := range m.NumRowGroups() {
+		n += m.RowGroup(g).NumRows()
+	}
+	return n, nil
+}
+
 func (r reader) Open(env *dataflow.Env, in *files.Input, schema *arrow.Schema) (dataflow.Stream, error) {
 	f, err := open(env, in)
 	if err != nil {
