@@ -1,6 +1,7 @@
 package files_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -159,10 +160,11 @@ func TestTargetBytes(t *testing.T) {
 	for i := range 64 {
 		row := make([]string, 100)
 		for k := range row {
-			row[k] = fmt.Sprintf("%03d %x", i, make([]byte, rnd.IntN(10)))
-			for range 60 {
-				row[k] += fmt.Sprintf("%x", rnd.Uint64())
+			noise := make([]byte, 480)
+			for i := 0; i < len(noise); i += 8 {
+				binary.LittleEndian.PutUint64(noise[i:], rnd.Uint64())
 			}
+			row[k] = fmt.Sprintf("%03d %x %x", i, make([]byte, rnd.IntN(10)), noise)
 		}
 		batches = append(batches, lines(row...))
 		want = append(want, filestest.Strings(batches[i])...)

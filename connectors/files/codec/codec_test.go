@@ -66,7 +66,7 @@ func plain(c Codec, data []byte) ([]byte, error) {
 
 func TestRoundTrip(t *testing.T) {
 	for _, c := range all {
-		for _, n := range []int{0, 1, 100, blockWritten - 1, blockWritten, 2*blockWritten + 1} {
+		for _, n := range []int{0, 1, 100, blockWritten - 1, blockWritten, 2*blockWritten + 1}[race.Tries(0, 0, 3):] {
 			want := text(n)
 			stored := compressed(t, c, want)
 			got, err := plain(c, stored)
