@@ -70,6 +70,8 @@ type Config struct {
 	// SnapshotBytes is how much the journal grows before it is replaced by a snapshot of
 	// what matters, 0: 64 MiB; see journal.Options.
 	SnapshotBytes int64
+	// Lull is how long results wait to be written together, 0: 10 ms; see journal.Options.
+	Lull time.Duration
 	// Hook is the journal's, for tests.
 	Hook func(step string) error
 }

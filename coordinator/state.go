@@ -233,7 +233,7 @@ func (s *state) recover(ctx context.Context) (*journal.Journal, error) {
 	}
 	begun := time.Now()
 	re := newReplay(s)
-	j, err := journal.Open(dir, journal.Options{Log: s.log, Hook: cfg.Hook, Condense: Condense, SnapshotBytes: cfg.SnapshotBytes, TakeOver: takeOver}, re.record)
+	j, err := journal.Open(dir, journal.Options{Log: s.log, Hook: cfg.Hook, Condense: Condense, SnapshotBytes: cfg.SnapshotBytes, Lull: cfg.Lull, TakeOver: takeOver}, re.record)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,8 @@ import (
 const failpointEnv = "DIVISI_TEST_FAILPOINT"
 
 // failpointCoordinator is a coordinator as "divisi coordinator" runs it, but for its
-// death and a journal that is replaced by a snapshot soon.
+// death and a journal that is replaced by a snapshot soon
+// and in which results do not wait for each other.
 func failpointCoordinator(failpoint string) error {
 	step, times, _ := strings.Cut(failpoint, ":")
 	n, err := strconv.ParseInt(times, 10, 64)
@@ -36,6 +37,7 @@ func failpointCoordinator(failpoint string) error {
 	left.Store(n)
 	c, err := coordinator.Start(context.Background(), coordinator.Config{
 		Listen: os.Args[1], State: os.Args[2], Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), SnapshotBytes: 1000,
+		Lull: time.Nanosecond, // each result is a step
 		Hook: func(s string) error {
 			if s == step && left.Add(-1) == 0 {
 				syscall.Kill(os.Getpid(), syscall.SIGKILL)
