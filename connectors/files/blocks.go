@@ -160,14 +160,13 @@ func (b *Blocks) size() int {
 }
 
 func (b *Blocks) next(ctx context.Context) (Block, error) {
-	buf := memory.NewResizableBuffer(b.env.Alloc)
+	buf := dataflow.NewBuffer(b.env.Alloc, b.size())
 	keep := false
 	defer func() {
 		if !keep {
 			buf.Release()
 		}
 	}()
-	buf.Resize(b.size())
 	n := copy(buf.Bytes(), b.carry)
 	b.carry = b.carry[:0]
 	for {

@@ -77,24 +77,18 @@ func (d *Decoder) body(h Header, stored *memory.Buffer) (dataflow.Batch, error) 
 	}
 	body := stored
 	if h.Codec != None {
-		body = newBuffer(d.alloc, h.Decoded)
+		body = dataflow.NewBuffer(d.alloc, h.Decoded)
 		defer body.Release()
 		if err := d.comp.decompress(body.Bytes(), h.Codec, stored.Bytes()); err != nil {
 			return nil, err
 		}
 	} else if h.Stored > 0 && uintptr(unsafe.Pointer(&stored.Bytes()[0]))%8 != 0 {
 		// The frame follows a compressed one in the caller's buffer.
-		body = newBuffer(d.alloc, h.Decoded)
+		body = dataflow.NewBuffer(d.alloc, h.Decoded)
 		defer body.Release()
 		copy(body.Bytes(), stored.Bytes())
 	}
 	return d.arrays(body, h.Rows)
-}
-
-func newBuffer(alloc memory.Allocator, n int) *memory.Buffer {
-	b := memory.NewResizableBuffer(alloc)
-	b.Resize(n)
-	return b
 }
 
 // arrays lays a schema's columns over a body.

@@ -166,7 +166,7 @@ func (r *Reader) next() (dataflow.Batch, error) {
 	}
 	var body *memory.Buffer
 	if h.Codec == None {
-		body = newBuffer(r.alloc, h.Stored)
+		body = dataflow.NewBuffer(r.alloc, h.Stored)
 	} else {
 		if cap(r.stored) < h.Stored {
 			r.stored = make([]byte, h.Stored)

@@ -47,8 +47,9 @@ type sorter struct {
 	enc     *order.Encoder
 	mem     held
 	batches []dataflow.Batch
-	bytes   int64 // of batches
-	scratch int64 // reserved for keys and sorting; stays from run to run
+	taker   order.Taker // of batches
+	bytes   int64       // of batches
+	scratch int64       // reserved for keys and sorting; stays from run to run
 	keys    order.Keys
 	rows    order.Locator
 	sort    order.Sorter
@@ -133,6 +134,7 @@ func (s *sorter) keep(b dataflow.Batch) error {
 		}
 	}
 	s.batches = append(s.batches, b)
+	s.taker.Add(b)
 	s.rows.Add(int(b.NumRows()))
 	if err := s.enc.Append(&s.keys, b); err != nil {
 		return err
@@ -156,7 +158,7 @@ func (s *sorter) gather(size int) (dataflow.Batch, error) {
 	n := min(len(s.perm), rowsPerBatch(s.env, size, int64(s.rows.Rows()), s.bytes))
 	s.refs = s.rows.Refs(s.refs[:0], s.perm[:n])
 	s.perm = s.perm[n:]
-	return order.Take(s.env.Alloc, s.schema, s.batches, s.refs)
+	return s.taker.Take(s.env.Alloc, s.schema, s.refs)
 }
 
 func (s *sorter) spill() error { return s.spillWith(0) }
@@ -200,6 +202,7 @@ func (s *sorter) spillWith(extra int64) error {
 	releaseBatches(s.batches)
 	s.mem.release(s.bytes)
 	s.batches, s.bytes = s.batches[:0], 0
+	s.taker.Reset()
 	s.keys.Reset()
 	s.rows.Reset()
 	if single { // one batch was too much: what it took was not reserved
@@ -219,6 +222,7 @@ func (s *sorter) drop() {
 	releaseBatches(s.batches)
 	s.mem.release(s.bytes)
 	s.batches, s.bytes = nil, 0
+	s.taker.Reset()
 	s.rows.Reset()
 	s.dropScratch()
 }

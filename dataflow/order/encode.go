@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -64,6 +65,10 @@ func (e *Encoder) Append(k *Keys, b dataflow.Batch) error {
 	// A single ascending column of text, the most common key, needs no escapes.
 	if c := b.Column(e.keys[0].Column); len(e.keys) == 1 && !e.keys[0].Descending {
 		if w, ok := rawText(c); ok {
+			if t := w.(*textWriter); !t.nulls && t.off32 != nil {
+				k.appendText(t.off32[:n+1], t.data)
+				return nil
+			}
 			for i := range n {
 				k.buf = w.append(k.buf, i)
 				k.end(false)
@@ -97,6 +102,25 @@ func (e *Encoder) Append(k *Keys, b dataflow.Batch) error {
 		k.end(first.Descending)
 	}
 	return nil
+}
+
+// appendText adds the keys of a single ascending column without nulls.
+func (k *Keys) appendText(offsets []int32, data []byte) {
+	rows := len(offsets) - 1
+	k.prefix, k.off = slices.Grow(k.prefix, rows), slices.Grow(k.off, rows)
+	at := len(k.buf)
+	end := at + rows + int(offsets[rows]-offsets[0])
+	buf := slices.Grow(k.buf, end-at)[:end]
+	from := offsets[0]
+	for _, to := range offsets[1:] {
+		buf[at] = markValue
+		copyText(buf, data, at+1, int(from), int(to-from))
+		at += 1 + int(to-from)
+		k.off = append(k.off, int64(at))
+		k.prefix = append(k.prefix, word(data[from:to]))
+		from = to
+	}
+	k.buf = buf
 }
 
 // end closes a key and takes its prefix: the eight bytes behind the marker of the

@@ -24,6 +24,21 @@ var NullRef = Ref{Batch: -1}
 // fails when a column would pass 2 GiB of text, or holds a type that cannot be
 // gathered (views, unions, run-end encoding).
 func Take(mem memory.Allocator, schema *arrow.Schema, batches []dataflow.Batch, refs []Ref) (dataflow.Batch, error) {
+	var rows int64
+	for _, b := range batches {
+		rows += b.NumRows()
+	}
+	look := rows <= 2*int64(len(refs)) // at all of each batch: pays only where most of it is taken
+	return take(mem, schema, batches, refs, func(c int, chunks []arrow.Array) widths {
+		if look {
+			return widthsOf(chunks)
+		}
+		return nil
+	})
+}
+
+// take is Take, told of columns of text how wide their values are, as far as that is known.
+func take(mem memory.Allocator, schema *arrow.Schema, batches []dataflow.Batch, refs []Ref, wide func(c int, chunks []arrow.Array) widths) (dataflow.Batch, error) {
 	cols := make([]arrow.Array, 0, schema.NumFields())
 	defer func() {
 		for _, c := range cols {
@@ -35,18 +50,19 @@ func Take(mem memory.Allocator, schema *arrow.Schema, batches []dataflow.Batch, 
 		for i, b := range batches {
 			chunks[i] = b.Column(c)
 		}
-		col, err := TakeColumn(mem, schema.Field(c).Type, chunks, refs)
+		data, err := takeData(mem, schema.Field(c).Type, chunks, refs, wide(c, chunks))
 		if err != nil {
 			return nil, fmt.Errorf("column %q: %w", schema.Field(c).Name, err)
 		}
-		cols = append(cols, col)
+		cols = append(cols, array.MakeFromData(data))
+		data.Release()
 	}
 	return array.NewRecordBatch(schema, cols, int64(len(refs))), nil
 }
 
 // TakeColumn is Take for one column; chunks[r.Batch] holds row r.Row.
 func TakeColumn(mem memory.Allocator, t arrow.DataType, chunks []arrow.Array, refs []Ref) (arrow.Array, error) {
-	data, err := takeData(mem, t, chunks, refs)
+	data, err := takeData(mem, t, chunks, refs, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +70,7 @@ func TakeColumn(mem memory.Allocator, t arrow.DataType, chunks []arrow.Array, re
 	return array.MakeFromData(data), nil
 }
 
-func takeData(mem memory.Allocator, t arrow.DataType, chunks []arrow.Array, refs []Ref) (*array.Data, error) {
+func takeData(mem memory.Allocator, t arrow.DataType, chunks []arrow.Array, refs []Ref, wide widths) (*array.Data, error) {
 	if t.ID() == arrow.NULL {
 		return array.NewData(t, len(refs), []*memory.Buffer{nil}, nil, len(refs), 0), nil
 	}
@@ -81,6 +97,10 @@ func takeData(mem memory.Allocator, t arrow.DataType, chunks []arrow.Array, refs
 	case *arrow.BooleanType:
 		return done(nil, takeBits(mem, chunks, refs)), nil
 	case *arrow.StringType, *arrow.BinaryType:
+		if w, ok := wide.same(len(refs)); ok && valid == nil { // no row of nulls either
+			off, vals := takeAligned(mem, chunks, refs, w)
+			return done(nil, off, vals), nil
+		}
 		off, vals, err := takeText32(mem, chunks, refs)
 		if err != nil {
 			return fail(err)
@@ -102,7 +122,7 @@ func takeData(mem memory.Allocator, t arrow.DataType, chunks []arrow.Array, refs
 			for i, c := range chunks {
 				fields[i] = c.(*array.Struct).Field(f)
 			}
-			child, err := takeData(mem, t.Field(f).Type, fields, refs)
+			child, err := takeData(mem, t.Field(f).Type, fields, refs, nil)
 			if err != nil {
 				for _, c := range children {
 					c.Release()
@@ -114,7 +134,7 @@ func takeData(mem memory.Allocator, t arrow.DataType, chunks []arrow.Array, refs
 		return done(children), nil
 	case *arrow.FixedSizeListType:
 		elems, inner := fixedElements(chunks, refs, int64(t.Len()))
-		child, err := takeData(mem, t.Elem(), elems, inner)
+		child, err := takeData(mem, t.Elem(), elems, inner, nil)
 		if err != nil {
 			return fail(err)
 		}
@@ -127,7 +147,7 @@ func takeData(mem memory.Allocator, t arrow.DataType, chunks []arrow.Array, refs
 		if err != nil {
 			return fail(err)
 		}
-		child, err := takeData(mem, t.Elem(), elems, inner)
+		child, err := takeData(mem, t.Elem(), elems, inner, nil)
 		if err != nil {
 			off.Release()
 			return fail(err)
@@ -139,13 +159,6 @@ func takeData(mem memory.Allocator, t arrow.DataType, chunks []arrow.Array, refs
 		}
 	}
 	return fail(fmt.Errorf("values of type %s cannot be gathered", t))
-}
-
-// newBuffer is a buffer of n bytes that are not cleared.
-func newBuffer(mem memory.Allocator, n int) *memory.Buffer {
-	b := memory.NewResizableBuffer(mem)
-	b.Resize(n)
-	return b
 }
 
 // takeValidity is nil where no row is null.
@@ -169,7 +182,7 @@ func takeValidity(mem memory.Allocator, chunks []arrow.Array, refs []Ref) (*memo
 			return nil, 0
 		}
 	}
-	out := newBuffer(mem, int(bitutil.BytesForBits(int64(len(refs)))))
+	out := dataflow.NewBuffer(mem, int(bitutil.BytesForBits(int64(len(refs)))))
 	bits := out.Bytes()
 	clear(bits)
 	nulls := 0
@@ -195,7 +208,7 @@ type bitmap struct {
 func (m bitmap) valid(i int) bool { return m.bits == nil || bitutil.BitIsSet(m.bits, m.off+i) }
 
 func takeBits(mem memory.Allocator, chunks []arrow.Array, refs []Ref) *memory.Buffer {
-	out := newBuffer(mem, int(bitutil.BytesForBits(int64(len(refs)))))
+	out := dataflow.NewBuffer(mem, int(bitutil.BytesForBits(int64(len(refs)))))
 	bits := out.Bytes()
 	clear(bits)
 	src := make([]bitmap, len(chunks))
@@ -213,7 +226,7 @@ func takeBits(mem memory.Allocator, chunks []arrow.Array, refs []Ref) *memory.Bu
 }
 
 func takeFixed(mem memory.Allocator, width int, chunks []arrow.Array, refs []Ref) *memory.Buffer {
-	out := newBuffer(mem, width*len(refs))
+	out := dataflow.NewBuffer(mem, width*len(refs))
 	switch width {
 	case 1:
 		takeNumbers(arrow.GetData[uint8](out.Bytes()), chunks, refs)
@@ -229,12 +242,14 @@ func takeFixed(mem memory.Allocator, width int, chunks []arrow.Array, refs []Ref
 		for i, c := range chunks {
 			src[i] = fixedBytes(c, width)
 		}
-		for i, r := range refs {
-			if to := dst[i*width : (i+1)*width]; r.Batch >= 0 {
+		for i := 0; i < len(refs); {
+			r, next := refs[i], runEnd(refs, i)
+			if to := dst[i*width : next*width]; r.Batch >= 0 {
 				copy(to, src[r.Batch][int(r.Row)*width:])
 			} else {
 				clear(to)
 			}
+			i = next
 		}
 	}
 	return out

@@ -6,6 +6,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 // elements spells out the elements of lists: where they lie, as references of
@@ -21,7 +23,7 @@ func elements(mem memory.Allocator, large bool, chunks []arrow.Array, refs []Ref
 		lists[i] = c.(array.ListLike)
 		elems[i] = lists[i].ListValues()
 	}
-	off := newBuffer(mem, width*(len(refs)+1))
+	off := dataflow.NewBuffer(mem, width*(len(refs)+1))
 	var inner []Ref
 	put := func(i int) {
 		if large {
@@ -84,7 +86,7 @@ func takeDictionary(mem memory.Allocator, t *arrow.DictionaryType, chunks []arro
 	if maps == nil {
 		indices = takeFixed(mem, width, chunks, refs)
 	} else {
-		indices = newBuffer(mem, width*len(refs))
+		indices = dataflow.NewBuffer(mem, width*len(refs))
 		dicts := make([]*array.Dictionary, len(chunks))
 		for i, c := range chunks {
 			dicts[i] = c.(*array.Dictionary)

@@ -15,7 +15,7 @@ func takeText32(mem memory.Allocator, chunks []arrow.Array, refs []Ref) (off, va
 	for i, c := range chunks {
 		src[i] = textOf(c)
 	}
-	off = newBuffer(mem, 4*(len(refs)+1))
+	off = dataflow.NewBuffer(mem, 4*(len(refs)+1))
 	offs := arrow.GetData[int32](off.Bytes())
 	var total int64
 	for i, r := range refs {
@@ -30,13 +30,15 @@ func takeText32(mem memory.Allocator, chunks []arrow.Array, refs []Ref) (off, va
 		}
 	}
 	offs[len(refs)] = int32(total)
-	vals = newBuffer(mem, int(total))
+	vals = dataflow.NewBuffer(mem, int(total))
 	data := vals.Bytes()
-	for i, r := range refs {
+	for i := 0; i < len(refs); {
+		r, next := refs[i], runEnd(refs, i)
 		if r.Batch >= 0 {
 			s := &src[r.Batch]
-			copy(data[offs[i]:], s.data[s.off32[r.Row]:s.off32[r.Row+1]])
+			copyText(data, s.data, int(offs[i]), int(s.off32[r.Row]), int(offs[next]-offs[i]))
 		}
+		i = next
 	}
 	return off, vals, nil
 }
@@ -46,7 +48,7 @@ func takeText64(mem memory.Allocator, chunks []arrow.Array, refs []Ref) (off, va
 	for i, c := range chunks {
 		src[i] = textOf(c)
 	}
-	off = newBuffer(mem, 8*(len(refs)+1))
+	off = dataflow.NewBuffer(mem, 8*(len(refs)+1))
 	offs := arrow.GetData[int64](off.Bytes())
 	var total int64
 	for i, r := range refs {
@@ -56,14 +58,41 @@ func takeText64(mem memory.Allocator, chunks []arrow.Array, refs []Ref) (off, va
 		}
 	}
 	offs[len(refs)] = total
-	vals = newBuffer(mem, int(total))
+	vals = dataflow.NewBuffer(mem, int(total))
 	data := vals.Bytes()
-	for i, r := range refs {
+	for i := 0; i < len(refs); {
+		r, next := refs[i], runEnd(refs, i)
 		if r.Batch >= 0 {
-			copy(data[offs[i]:], src[r.Batch].value(int(r.Row)))
+			s := &src[r.Batch]
+			copyText(data, s.data, int(offs[i]), int(s.off64[r.Row]), int(offs[next]-offs[i]))
 		}
+		i = next
 	}
 	return off, vals
+}
+
+// runEnd is where the rows that follow each other in their batch end, of which refs[i] is
+// the first: they are moved as one.
+func runEnd(refs []Ref, i int) int {
+	r := refs[i]
+	for i++; i < len(refs); i++ {
+		if r.Row++; refs[i] != r {
+			break
+		}
+	}
+	return i
+}
+
+// copyText copies n bytes. Of a short value it copies more than there is, as one move of a
+// fixed size, where that stays inside both: what is too much is overwritten by the values
+// that follow, since dst is filled in ascending order.
+func copyText(dst, src []byte, to, from, n int) {
+	const short = 16
+	if n <= short && to+short <= len(dst) && from+short <= len(src) {
+		*(*[short]byte)(dst[to:]) = *(*[short]byte)(src[from:])
+		return
+	}
+	copy(dst[to:to+n], src[from:from+n])
 }
 
 func tooMuch(rows int) error {

@@ -1,7 +1,9 @@
 package task
 
 import (
+	"strings"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
@@ -28,7 +30,29 @@ func (c *countingAllocator) Reallocate(n int, b []byte) []byte {
 	return c.Allocator.Reallocate(n, b)
 }
 
+// Uncleared implements dataflow.Unclearer.
+func (c *countingAllocator) Uncleared() memory.Allocator { return uncleared{c} }
+
 func (c *countingAllocator) Free(b []byte) {
 	c.used.Add(-int64(len(b)))
 	c.Allocator.Free(b)
+}
+
+// uncleared is a countingAllocator whose memory holds anything.
+type uncleared struct{ *countingAllocator }
+
+// largeBytes is from where on clearing costs more than what is done around it. Go aligns
+// what is that large to pages.
+const largeBytes = 32 << 10
+
+func (u uncleared) Allocate(n int) []byte {
+	if n < largeBytes {
+		return u.countingAllocator.Allocate(n)
+	}
+	u.used.Add(int64(n))
+	// Of all that allocates, a string's builder alone does not clear.
+	var b strings.Builder
+	b.Grow(n)
+	b.WriteByte(0)
+	return unsafe.Slice(unsafe.StringData(b.String()), n)
 }

@@ -102,14 +102,7 @@ func (s *fixedStream) Next(ctx context.Context) (dataflow.Batch, error) {
 		return s.Next(ctx)
 	}
 	data = data[:rows*s.RecordBytes]
-	cols := make([]arrow.Array, s.out.NumFields())
-	for i, f := range s.out.Fields() {
-		if f.Name == "key" {
-			cols[i] = s.column(data, rows, 0, s.KeyBytes)
-		} else {
-			cols[i] = s.column(data, rows, s.KeyBytes, s.RecordBytes)
-		}
-	}
+	cols := s.columns(data, rows)
 	if s.at += len(data); s.at == s.block.Buffer.Len() {
 		s.drop()
 	}
@@ -121,23 +114,61 @@ func (s *fixedStream) Next(ctx context.Context) (dataflow.Batch, error) {
 	return batch, nil
 }
 
-// column copies the bytes from..to of each record.
-func (s *fixedStream) column(data []byte, rows, from, to int) arrow.Array {
-	width := to - from
-	vbuf, obuf := memory.NewResizableBuffer(s.env.Alloc), memory.NewResizableBuffer(s.env.Alloc)
-	vbuf.Resize(rows * width)
-	obuf.Resize(arrow.Int32Traits.BytesRequired(rows + 1))
-	values, offsets := vbuf.Bytes(), arrow.Int32Traits.CastFromBytes(obuf.Bytes())
-	offsets[0] = 0
-	for i := range rows {
-		r := data[i*s.RecordBytes:]
-		copy(values[i*width:(i+1)*width], r[from:to])
-		offsets[i+1] = int32((i + 1) * width)
+// A slot is a column that is filled: the bytes from..to of each record.
+type slot struct {
+	from, to        int
+	values, offsets *memory.Buffer
+}
+
+// tileRows are copied into one column, then into the next, while they are in the
+// processor's first cache.
+const tileRows = 128
+
+// columns copies the records' parts apart.
+func (s *fixedStream) columns(data []byte, rows int) []arrow.Array {
+	slots := make([]slot, s.out.NumFields())
+	for i, f := range s.out.Fields() {
+		c := slot{from: s.KeyBytes, to: s.RecordBytes}
+		if f.Name == "key" {
+			c = slot{to: s.KeyBytes}
+		}
+		c.values = dataflow.NewBuffer(s.env.Alloc, rows*(c.to-c.from))
+		c.offsets = dataflow.NewBuffer(s.env.Alloc, arrow.Int32Traits.BytesRequired(rows+1))
+		slots[i] = c
 	}
-	d := array.NewData(arrow.BinaryTypes.Binary, rows, []*memory.Buffer{nil, obuf, vbuf}, nil, 0, 0)
+	for from := 0; from < rows; from += tileRows {
+		to := min(rows, from+tileRows)
+		for i := range slots {
+			slots[i].copy(data[from*s.RecordBytes:to*s.RecordBytes], s.RecordBytes, from)
+		}
+	}
+	cols := make([]arrow.Array, len(slots))
+	for i := range slots {
+		cols[i] = slots[i].array(rows)
+	}
+	return cols
+}
+
+// copy adds the records in data, of which the first is row number row.
+func (c *slot) copy(data []byte, record, row int) {
+	width := c.to - c.from
+	values := c.values.Bytes()[row*width:]
+	for len(data) > 0 {
+		copy(values[:width], data[c.from:c.to])
+		values, data = values[width:], data[record:]
+	}
+}
+
+// array makes the column, whose buffers it takes.
+func (c *slot) array(rows int) arrow.Array {
+	width := int32(c.to - c.from)
+	for i, offsets := 0, arrow.Int32Traits.CastFromBytes(c.offsets.Bytes()); i <= rows; i++ {
+		offsets[i] = int32(i) * width
+	}
+	d := array.NewData(arrow.BinaryTypes.Binary, rows, []*memory.Buffer{nil, c.offsets, c.values}, nil, 0, 0)
 	defer d.Release()
-	obuf.Release()
-	vbuf.Release()
+	c.offsets.Release()
+	c.values.Release()
 	return array.NewBinaryData(d)
 }
 
@@ -180,21 +211,22 @@ type fixedEncoder struct {
 }
 
 func (e *fixedEncoder) Write(b dataflow.Batch) error {
-	cols := make([]interface{ Value(int) []byte }, b.NumCols())
+	cols := make([]fixedColumn, b.NumCols())
 	for c := range cols {
-		col, ok := b.Column(c).(interface{ Value(int) []byte })
-		if !ok {
-			return &dataflow.Error{Op: "fixed.Write", Path: b.ColumnName(c), Kind: dataflow.User, Err: fmt.Errorf("a column of type %s: want binary", b.Column(c).DataType())}
+		var err error
+		if cols[c], err = fixedColumnOf(b.Column(c)); err != nil {
+			return &dataflow.Error{Op: "fixed.Write", Path: b.ColumnName(c), Kind: dataflow.User, Err: err}
 		}
-		cols[c] = col
 	}
 	for row := range int(b.NumRows()) {
 		from := len(e.buf)
-		for c, col := range cols {
-			if b.Column(c).IsNull(row) {
-				return &dataflow.Error{Op: "fixed.Write", Path: b.ColumnName(c), Kind: dataflow.User, Err: fmt.Errorf("row %d is null", row)}
+		for c := range cols {
+			col := &cols[c]
+			if col.value != nil {
+				e.buf = append(e.buf, col.value(row)...)
+			} else {
+				e.buf = append(e.buf, col.data[col.offsets[row]:col.offsets[row+1]]...)
 			}
-			e.buf = append(e.buf, col.Value(row)...)
 		}
 		if n := len(e.buf) - from; n != e.RecordBytes {
 			return &dataflow.Error{Op: "fixed.Write", Kind: dataflow.User, Err: fmt.Errorf("a row of %d bytes: want %d", n, e.RecordBytes)}
@@ -206,4 +238,36 @@ func (e *fixedEncoder) Write(b dataflow.Batch) error {
 		}
 	}
 	return nil
+}
+
+// A fixedColumn is the bytes of an array of binary, or what gives those of another.
+type fixedColumn struct {
+	offsets []int32
+	data    []byte
+	value   func(row int) []byte
+}
+
+func fixedColumnOf(a arrow.Array) (fixedColumn, error) {
+	if a.NullN() > 0 {
+		row := 0
+		for a.IsValid(row) {
+			row++
+		}
+		return fixedColumn{}, fmt.Errorf("row %d is null", row)
+	}
+	switch a := a.(type) {
+	case *array.Binary:
+		if a.Len() == 0 {
+			return fixedColumn{}, nil // it may have no offsets
+		}
+		d := a.Data()
+		c := fixedColumn{offsets: arrow.GetOffsets[int32](d, 1)}
+		if values := d.Buffers()[2]; values != nil {
+			c.data = values.Bytes()
+		}
+		return c, nil
+	case interface{ Value(int) []byte }:
+		return fixedColumn{value: a.Value}, nil
+	}
+	return fixedColumn{}, fmt.Errorf("a column of type %s: want binary", a.DataType())
 }
