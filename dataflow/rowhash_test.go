@@ -3,6 +3,8 @@ package dataflow_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -218,6 +220,37 @@ func BenchmarkRowHashOfRecords(b *testing.B) {
 			}
 			b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(batch.NumRows()*int64(b.N)), "ns/row")
 		})
+	}
+}
+
+// TestHashOfOneLength: values of one length hash as they do among others, whatever the
+// length and wherever their column begins.
+func TestHashOfOneLength(t *testing.T) {
+	rng := rand.New(rand.NewPCG(27, 18))
+	for width := range 150 {
+		fixed := array.NewFixedSizeBinaryBuilder(memory.DefaultAllocator, &arrow.FixedSizeBinaryType{ByteWidth: max(1, width)})
+		alike, mixed := array.NewBinaryBuilder(memory.DefaultAllocator, arrow.BinaryTypes.Binary), array.NewBinaryBuilder(memory.DefaultAllocator, arrow.BinaryTypes.Binary)
+		const n = 20
+		for range n {
+			v := make([]byte, width)
+			for i := range v {
+				v[i] = byte(rng.Uint32())
+			}
+			alike.Append(v)
+			mixed.Append(v)
+			fixed.Append(append(v, 0)[:max(1, width)])
+		}
+		mixed.Append(make([]byte, width+1)) // one of another length: then each is hashed alone
+		a, f := alike.NewArray(), fixed.NewArray()
+		want := hashes(t, mixed.NewArray())[:n]
+		for _, from := range []int64{0, 3} {
+			if got := hashes(t, array.NewSlice(a, from, n)); !slices.Equal(got, want[from:]) {
+				t.Errorf("%d bytes from row %d: %x, want %x", width, from, got, want[from:])
+			}
+			if got := hashes(t, array.NewSlice(f, from, n)); width > 0 && !slices.Equal(got, want[from:]) {
+				t.Errorf("%d bytes of fixed width from row %d: %x, want %x", width, from, got, want[from:])
+			}
+		}
 	}
 }
 
