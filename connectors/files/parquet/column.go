@@ -31,12 +31,18 @@ func (f *openFile) openColumn(mem memory.Allocator, field int, leaves map[int]bo
 			return nil, err
 		}
 		d := f.pq.MetaData().Schema.Column(leaf)
-		if width, ok := flatColumn(d, chunk, t); ok {
+		stored, isCoded := codedColumn(d, chunk, t)
+		isFlat := false
+		if !isCoded {
+			stored, isFlat = flatColumn(d, chunk, t)
+		}
+		if isCoded || isFlat {
 			pages, err := rg.GetColumnPageReader(leaf)
 			if err != nil {
 				return nil, err
 			}
-			return &flat{pages: pages, typ: t, width: width, optional: d.MaxDefinitionLevel() > 0, mem: mem}, nil
+			p := pager{pages: pages, stored: stored, optional: d.MaxDefinitionLevel() > 0}
+			return valuesOf(flat{pager: p, typ: t, width: givenWidth(t), mem: mem}, isCoded), nil
 		}
 	}
 	r, err := f.arrow.GetFieldReader(context.Background(), field, leaves, []int{group})
@@ -88,9 +94,7 @@ func (c *arrowColumn) rows(n int) (arrow.Array, error) {
 		return nil, fmt.Errorf("%d values instead of %d", chunked.Len(), n)
 	}
 	var out arrow.Array
-	if chunks := chunked.Chunks(); chunked.DataType().ID() == arrow.DICTIONARY {
-		return c.spelled(chunks)
-	} else if len(chunks) == 1 {
+	if chunks := chunked.Chunks(); len(chunks) == 1 {
 		out = chunks[0]
 		out.Retain()
 	} else if out, err = array.Concatenate(chunks, c.mem); err != nil {
@@ -103,24 +107,23 @@ func (c *arrowColumn) rows(n int) (arrow.Array, error) {
 	return out, nil
 }
 
-// spelled makes text of a column's chunks of numbers into dictionaries.
-func (c *arrowColumn) spelled(chunks []arrow.Array) (arrow.Array, error) {
-	out := make([]arrow.Array, 0, len(chunks))
-	defer func() {
-		for _, a := range out {
-			a.Release()
-		}
-	}()
-	for _, chunk := range chunks {
-		a, err := expand(c.mem, chunk.(*array.Dictionary))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, a)
+// valuesOf reads the pages of a flat column.
+func valuesOf(f flat, allCoded bool) column {
+	if !allCoded {
+		f.dictionary = f.setDictionary
+		return &f
 	}
-	if len(out) == 1 {
-		out[0].Retain()
-		return out[0], nil
+	c := &coded{flat: f}
+	if c.dictionary = c.setDictionary; c.width == 0 {
+		c.dictionary = c.setWords
 	}
-	return array.Concatenate(out, c.mem)
+	return c
+}
+
+// givenWidth is the bytes of a value of a type, 0 for text.
+func givenWidth(t arrow.DataType) int {
+	if f, ok := t.(arrow.FixedWidthDataType); ok {
+		return f.BitWidth() / 8
+	}
+	return 0
 }

@@ -7,19 +7,22 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/divisi-data/divisi/connectors/files"
 	"github.com/divisi-data/divisi/dataflow/expr"
 )
 
 // A filter reads the columns of a condition first and says which rows fulfil it, so that
-// of the other columns no more than these is looked at. It rests where most rows pass.
-// The zero value lets all rows pass.
+// of the other columns no more than these is looked at. What of the condition is about a
+// column of codes is worked out once a dictionary; the rest for the rows that this leaves.
+// It rests where most rows pass. The zero value lets all rows pass.
 type filter struct {
-	where  *expr.Evaluator
-	cols   []int // of the stream's schema
-	schema *arrow.Schema
-	some   *expr.Evaluator // the columns, of rows that pass
+	where expr.Expr
+	mem   memory.Allocator
+	tests []test
+	rest  rest
 
-	tried, passed, rest int64
+	sel                    []int32
+	tried, passed, resting int64
 }
 
 const (
@@ -29,78 +32,271 @@ const (
 	filterRest = 1 << 20
 )
 
-// bind prepares a condition on columns of a schema; one that cannot be worked out here
-// is left to who asks for the rows.
-func (f *filter) bind(mem memory.Allocator, schema *arrow.Schema, where expr.Expr) {
-	if where.IsZero() {
-		return
+// begin prepares the filter for the row group whose columns the stream has opened.
+func (f *filter) begin(s *stream) error {
+	f.tests, f.rest = f.tests[:0], rest{}
+	if f.where.IsZero() {
+		return nil
 	}
+	var left []expr.Expr
+	for _, cond := range byColumn(f.where) {
+		t, err := f.test(s, cond)
+		if err != nil {
+			return err
+		}
+		if t.column == nil {
+			left = append(left, cond)
+			continue
+		}
+		f.tests = append(f.tests, t)
+	}
+	if len(left) > 0 {
+		f.rest = bindRest(f.mem, s.schema, expr.All(left...))
+	}
+	return nil
+}
+
+// byColumn splits a condition into those on one column, all that are on the same, and
+// the others.
+func byColumn(where expr.Expr) []expr.Expr {
+	var conds []expr.Expr
+	at := map[string]int{}
+	for _, c := range expr.Conjuncts(where) {
+		names := expr.Columns(c)
+		if len(names) == 1 {
+			if i, ok := at[names[0]]; ok {
+				conds[i] = conds[i].And(c)
+				continue
+			}
+			at[names[0]] = len(conds)
+		}
+		conds = append(conds, c)
+	}
+	return conds
+}
+
+// A test is a condition on a column of codes: which of them fulfil it, a null's behind the
+// last.
+type test struct {
+	column *coded
+	passes []uint8
+}
+
+// test works a condition out for the values of a column's dictionary. A condition for
+// which that cannot be done, or is not worth it, has none.
+func (f *filter) test(s *stream, cond expr.Expr) (t test, err error) {
+	names := expr.Columns(cond)
+	if len(names) != 1 {
+		return t, nil
+	}
+	at := s.schema.FieldIndices(names[0])
+	if len(at) != 1 {
+		return t, nil
+	}
+	c, ok := s.readers[at[0]].(*coded)
+	if !ok {
+		return t, nil
+	}
+	values, err := c.all()
+	if err != nil {
+		return t, err
+	}
+	defer values.Release()
+	if int64(values.Len()) > s.group.rows/2 {
+		return t, nil
+	}
+	field := s.schema.Field(at[0])
+	typed, err := files.Retype(values, field)
+	if err != nil {
+		return t, nil
+	}
+	defer typed.Release()
+	schema := arrow.NewSchema([]arrow.Field{field}, nil)
+	bound, err := expr.BindFilter(schema, cond)
+	if err != nil {
+		return t, nil
+	}
+	b := array.NewRecordBatch(schema, []arrow.Array{typed}, int64(values.Len()))
+	defer b.Release()
+	sel, _, err := bound.Evaluator(f.mem).Select(b)
+	if err != nil {
+		return t, nil
+	}
+	t = test{column: c, passes: make([]uint8, values.Len())}
+	for _, code := range sel {
+		t.passes[code] = 1
+	}
+	return t, nil
+}
+
+// choose gives the rows of the next n, or those of them that sel names where it is not
+// nil, that pass; dst has room for them and may be sel.
+func (t test) choose(dst []int32, n int, sel []int32) ([]int32, error) {
+	codes, err := t.column.look(n)
+	if err != nil {
+		return nil, err
+	}
+	passes, k := t.passes, 0
+	if t.column.optional {
+		null := uint32(len(passes) - 1)
+		for i, c := range codes {
+			if c == nullCode {
+				codes[i] = null
+			} else if c >= null {
+				return nil, outside(c, len(passes)-1)
+			}
+		}
+		defer restoreNulls(codes, null)
+	}
+	if sel == nil {
+		dst = dst[:len(codes)]
+		for i, c := range codes {
+			if uint(c) >= uint(len(passes)) {
+				return nil, outside(c, len(passes))
+			}
+			dst[k] = int32(i)
+			k += int(passes[c])
+		}
+		return dst[:k], nil
+	}
+	dst = dst[:len(sel)]
+	for _, i := range sel {
+		c := codes[i]
+		if uint(c) >= uint(len(passes)) {
+			return nil, outside(c, len(passes))
+		}
+		dst[k] = i
+		k += int(passes[c])
+	}
+	return dst[:k], nil
+}
+
+func restoreNulls(codes []uint32, null uint32) {
+	for i, c := range codes {
+		if c == null {
+			codes[i] = nullCode
+		}
+	}
+}
+
+// rest is the part of a condition that is worked out row by row.
+type rest struct {
+	where  *expr.Evaluator // nil: there is none
+	cols   []int           // of the stream's schema
+	schema *arrow.Schema
+	some   *expr.Evaluator // the columns, of rows that pass
+}
+
+// bindRest prepares a condition on columns of a schema; one that cannot be worked out here
+// is left to who asks for the rows.
+func bindRest(mem memory.Allocator, schema *arrow.Schema, where expr.Expr) (r rest) {
 	var fields []arrow.Field
 	var es []expr.Expr
 	for _, name := range expr.Columns(where) {
 		at := schema.FieldIndices(name)
 		if len(at) != 1 {
-			return
+			return rest{}
 		}
-		f.cols = append(f.cols, at[0])
+		r.cols = append(r.cols, at[0])
 		fields, es = append(fields, schema.Field(at[0])), append(es, expr.Col(name))
 	}
-	f.schema = arrow.NewSchema(fields, nil)
-	cond, err := expr.BindFilter(f.schema, where)
+	r.schema = arrow.NewSchema(fields, nil)
+	cond, err := expr.BindFilter(r.schema, where)
 	if err != nil {
-		return
+		return rest{}
 	}
-	cols, err := expr.Bind(f.schema, es...)
+	cols, err := expr.Bind(r.schema, es...)
 	if err != nil {
-		return
+		return rest{}
 	}
-	f.where, f.some = cond.Evaluator(mem), cols.Evaluator(mem)
+	r.where, r.some = cond.Evaluator(mem), cols.Evaluator(mem)
+	return r
 }
 
-// read puts the condition's columns of the next n rows into cols and says which rows
-// they are of, nil for all. Where the condition fails, who asks for the rows finds it.
+// read says which of the next n rows fulfil the condition, nil for all, and puts the
+// columns that it had to read of these rows into cols. Where the condition fails, who asks
+// for the rows finds it.
 func (f *filter) read(s *stream, cols []arrow.Array, n int) (sel []int32, err error) {
-	if f.rest > 0 {
-		f.rest -= int64(n)
+	if f.resting > 0 {
+		f.resting -= int64(n)
 		return nil, nil
 	}
-	if f.where == nil {
+	if len(f.tests) == 0 && f.rest.where == nil {
 		return nil, nil
 	}
-	read := make([]arrow.Array, len(f.cols))
-	for i, c := range f.cols {
-		if cols[c], err = s.column(c, n, nil); err != nil {
+	f.sel = slices.Grow(f.sel[:0], n)[:n]
+	for _, t := range f.tests {
+		if sel, err = t.choose(f.sel, n, sel); err != nil {
+			return nil, err
+		}
+		if len(sel) == 0 {
+			break
+		}
+	}
+	if sel != nil && len(sel) > n-n/4 {
+		sel = nil
+	}
+	if f.rest.where != nil && (sel == nil || len(sel) > 0) {
+		if sel, err = f.readRest(s, cols, n, sel); err != nil {
+			return nil, err
+		}
+	}
+	f.judge(n, sel)
+	return sel, nil
+}
+
+// readRest is read for the rest of the condition, of rows that the tests left.
+func (f *filter) readRest(s *stream, cols []arrow.Array, n int, sel []int32) (_ []int32, err error) {
+	r := &f.rest
+	m := n
+	if sel != nil {
+		m = len(sel)
+	}
+	read := make([]arrow.Array, len(r.cols))
+	for i, c := range r.cols {
+		if cols[c], err = s.column(c, n, sel); err != nil {
 			return nil, err
 		}
 		read[i] = cols[c]
 	}
-	b := array.NewRecordBatch(f.schema, read, int64(n))
+	b := array.NewRecordBatch(r.schema, read, int64(m))
 	defer b.Release()
-	sel, all, err := f.where.Select(b)
-	if err != nil || all {
-		return nil, nil
+	some, all, err := r.where.Select(b)
+	if err != nil || all || len(some) > m-m/4 {
+		return sel, nil
 	}
-	f.tried += int64(n)
-	f.passed += int64(len(sel))
-	if f.tried >= filterTrial {
-		if 2*f.passed > f.tried {
-			f.rest = filterRest
-		}
-		f.tried, f.passed = 0, 0
-	}
-	if len(sel) > n-n/4 {
-		return nil, nil
-	}
-	if len(sel) == 0 {
+	if len(some) == 0 {
 		return []int32{}, nil // cols are not looked at then
 	}
-	picked, err := f.some.Eval(b, sel)
+	picked, err := r.some.Eval(b, some)
 	if err != nil {
-		return nil, nil
+		return sel, nil
 	}
-	for i, c := range f.cols {
+	for i, c := range r.cols {
 		cols[c].Release()
 		cols[c] = picked[i]
 	}
-	return slices.Clone(sel), nil
+	for i, at := range some { // some goes up: nothing is written over before it is read
+		if sel != nil {
+			at = sel[at]
+		}
+		f.sel[i] = at
+	}
+	return f.sel[:len(some)], nil
+}
+
+// judge lets the filter rest where it leaves most rows.
+func (f *filter) judge(n int, sel []int32) {
+	f.tried += int64(n)
+	if sel == nil {
+		f.passed += int64(n)
+	}
+	f.passed += int64(len(sel))
+	if f.tried < filterTrial {
+		return
+	}
+	if 2*f.passed > f.tried {
+		f.resting = filterRest
+	}
+	f.tried, f.passed = 0, 0
 }

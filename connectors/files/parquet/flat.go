@@ -3,13 +3,11 @@ package parquet
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
-	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/metadata"
 	"github.com/apache/arrow-go/v18/parquet/schema"
 )
@@ -17,31 +15,36 @@ import (
 // A flat reads a column of numbers from its pages: of 4 or 8 bytes, plain or by a
 // dictionary, null or not. Of rows that nobody asks for the values are not looked at.
 type flat struct {
-	pages    file.PageReader
-	typ      arrow.DataType
-	width    int // bytes as stored
-	optional bool
-	mem      memory.Allocator
+	pager
+	typ   arrow.DataType
+	width int // bytes of a value as it is given: a decimal's are more than its stored ones
+	mem   memory.Allocator
 
-	dict []byte // of values
-
-	// The page at hand: rows of it that were read, and all.
-	at, rows int
-	coded    bool
-	codes    runs
-	plain    []byte
-	levels   runs
-	places   []int32 // by row, of its value, of a null ^ one near by; nil where none is null
-
+	dict    []byte // of values
 	scratch []uint32
-	want    []int32
+}
+
+// setDictionary takes the dictionary's page.
+func (f *flat) setDictionary(n int, data []byte) error {
+	if n > len(data)/f.stored {
+		return fmt.Errorf("a dictionary claims %d values in %d bytes", n, len(data))
+	}
+	f.dict = make([]byte, n*f.width)
+	f.put(f.dict, data[:n*f.stored])
+	return nil
+}
+
+// put puts stored values into dst as they are given.
+func (f *flat) put(dst, src []byte) {
+	if f.width == f.stored {
+		copy(dst, src)
+		return
+	}
+	widen(dst, src, f.stored)
 }
 
 // flatColumn says whether a column can be read by a flat: how wide its values are.
 func flatColumn(d *schema.Column, chunk *metadata.ColumnChunkMetaData, t arrow.DataType) (width int, ok bool) {
-	if d.MaxRepetitionLevel() > 0 || d.MaxDefinitionLevel() > 1 || len(d.ColumnPath()) != 1 || chunk.CryptoMetadata() != nil {
-		return 0, false
-	}
 	switch d.PhysicalType() {
 	case parquet.Types.Int32, parquet.Types.Float:
 		width = 4
@@ -54,18 +57,7 @@ func flatColumn(d *schema.Column, chunk *metadata.ColumnChunkMetaData, t arrow.D
 	if !fixed || f.BitWidth() != 8*width && t.ID() != arrow.DECIMAL128 {
 		return 0, false
 	}
-	for _, e := range chunk.Encodings() {
-		switch e {
-		case parquet.Encodings.Plain, parquet.Encodings.PlainDict, parquet.Encodings.RLEDict, parquet.Encodings.RLE:
-		case parquet.Encodings.BitPacked: // an old way to write levels; many claim it that have none
-			if d.MaxDefinitionLevel() > 0 {
-				return 0, false
-			}
-		default:
-			return 0, false
-		}
-	}
-	return width, true
+	return width, plainLevels(d, chunk)
 }
 
 // next gives n rows, or those of them that sel names where it is not nil.
@@ -118,13 +110,7 @@ func (f *flat) next(n int, sel []int32) (arrow.Array, error) {
 		valid.Release()
 		valid = nil
 	}
-	vals := buf
-	if f.typ.ID() == arrow.DECIMAL128 {
-		vals = newBuffer(f.mem, 16*m)
-		defer vals.Release()
-		widen(vals.Bytes(), buf.Bytes(), f.width)
-	}
-	d := array.NewData(f.typ, m, []*memory.Buffer{valid, vals}, nil, nulls, 0)
+	d := array.NewData(f.typ, m, []*memory.Buffer{valid, buf}, nil, nulls, 0)
 	defer d.Release()
 	return array.MakeFromData(d), nil
 }
@@ -151,29 +137,6 @@ func widen(dst, src []byte, width int) {
 		binary.LittleEndian.PutUint64(d, uint64(v))
 		binary.LittleEndian.PutUint64(d[8:], uint64(v>>63))
 	}
-}
-
-// wanted is the page's rows that are asked for of the next k, or that it is all of them
-// and none is null; done rows of the batch came before, which sel counts.
-func (f *flat) wanted(done, k int, sel []int32) (rows []int32, all bool) {
-	if sel == nil && f.places == nil {
-		return nil, true
-	}
-	f.want = f.want[:0]
-	if sel == nil {
-		for i := range k {
-			f.want = append(f.want, int32(f.at+i))
-		}
-		return f.want, false
-	}
-	shift := int32(f.at - done)
-	for _, s := range sel {
-		if int(s) >= done+k {
-			break
-		}
-		f.want = append(f.want, s+shift)
-	}
-	return f.want, false
 }
 
 // dropNulls makes rows places of values and notes which are null. Null gets the place
@@ -213,18 +176,32 @@ func (f *flat) values(dst []byte, places []int32, next bool) error {
 	} else {
 		f.codes.pick(codes, places)
 	}
-	if f.width == 4 {
-		return look(arrow.Uint32Traits.CastFromBytes(dst), arrow.Uint32Traits.CastFromBytes(f.dict), codes)
+	return lookUp(dst, f.dict, codes, f.width, false)
+}
+
+// lookUp puts the values of codes, of so many bytes each, into dst; where there can be
+// nulls, theirs is any.
+func lookUp(dst, dict []byte, codes []uint32, width int, nulls bool) error {
+	switch width {
+	case 4:
+		return look(arrow.Uint32Traits.CastFromBytes(dst), arrow.Uint32Traits.CastFromBytes(dict), codes, nulls)
+	case 8:
+		return look(arrow.Uint64Traits.CastFromBytes(dst), arrow.Uint64Traits.CastFromBytes(dict), codes, nulls)
 	}
-	return look(arrow.Uint64Traits.CastFromBytes(dst), arrow.Uint64Traits.CastFromBytes(f.dict), codes)
+	return look(arrow.Decimal128Traits.CastFromBytes(dst), arrow.Decimal128Traits.CastFromBytes(dict), codes, nulls)
 }
 
 // look looks codes up. Files can lie: each is compared with the dictionary's size.
-func look[T uint32 | uint64](dst, dict []T, codes []uint32) error {
+func look[T any](dst, dict []T, codes []uint32, nulls bool) error {
 	dst = dst[:len(codes)]
+	var zero T
 	for i, c := range codes {
 		if uint(c) >= uint(len(dict)) {
-			return fmt.Errorf("value %d of a dictionary of %d", c, len(dict))
+			if !nulls || c != nullCode {
+				return outside(c, len(dict))
+			}
+			dst[i] = zero
+			continue
 		}
 		dst[i] = dict[c]
 	}
@@ -233,126 +210,22 @@ func look[T uint32 | uint64](dst, dict []T, codes []uint32) error {
 
 func (f *flat) plainValues(dst []byte, places []int32, next bool) error {
 	if next {
-		copy(dst, f.plain[f.at*f.width:])
+		f.put(dst, f.plain[f.at*f.stored:][:len(dst)/f.width*f.stored])
 		return nil
 	}
 	if len(f.plain) == 0 { // all of the page is null
 		clear(dst)
 		return nil
 	}
-	w := f.width
+	w, stored := f.width, f.stored
+	if w == stored {
+		for i, p := range places {
+			copy(dst[i*w:i*w+w], f.plain[int(p)*w:])
+		}
+		return nil
+	}
 	for i, p := range places {
-		copy(dst[i*w:i*w+w], f.plain[int(p)*w:])
+		widen(dst[i*w:i*w+w], f.plain[int(p)*stored:][:stored], stored)
 	}
 	return nil
 }
-
-// turn goes to the next page.
-func (f *flat) turn() error {
-	for f.at == f.rows {
-		if !f.pages.Next() {
-			if err := f.pages.Err(); err != nil {
-				return err
-			}
-			return io.ErrUnexpectedEOF
-		}
-		if err := f.page(f.pages.Page()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (f *flat) page(p file.Page) error {
-	n := int(p.NumValues())
-	if n < 0 || n > pageValuesMax {
-		return fmt.Errorf("a page claims %d values", n)
-	}
-	switch p := p.(type) {
-	case *file.DictionaryPage:
-		if n > len(p.Data())/f.width {
-			return fmt.Errorf("a dictionary claims %d values in %d bytes", n, len(p.Data()))
-		}
-		f.dict = append(make([]byte, 0, n*f.width), p.Data()[:n*f.width]...)
-		return nil
-	case *file.DataPageV1:
-		data := p.Data()
-		var levels []byte
-		if f.optional {
-			if len(data) < 4 {
-				return errRuns
-			}
-			size := int(binary.LittleEndian.Uint32(data))
-			if size < 0 || size > len(data)-4 {
-				return errRuns
-			}
-			levels, data = data[4:4+size], data[4+size:]
-		}
-		return f.begin(parquet.Encoding(p.Encoding()), n, levels, data)
-	case *file.DataPageV2:
-		data, reps, defs := p.Data(), int(p.RepetitionLevelByteLen()), int(p.DefinitionLevelByteLen())
-		if reps < 0 || defs < 0 || reps+defs > len(data) {
-			return errRuns
-		}
-		return f.begin(parquet.Encoding(p.Encoding()), n, data[reps:reps+defs], data[reps+defs:])
-	}
-	return nil // an index page
-}
-
-// begin stands before the first of a page's n rows.
-func (f *flat) begin(encoding parquet.Encoding, n int, levels, data []byte) error {
-	f.at, f.rows, f.places = 0, n, nil
-	values := n
-	if f.optional && n > 0 {
-		if err := f.levels.parse(levels, 1, n); err != nil {
-			return err
-		}
-		if !f.levels.all(1) {
-			values = f.place(n)
-		}
-	}
-	switch encoding {
-	case parquet.Encodings.Plain:
-		f.coded = false
-		if values > len(data)/f.width {
-			return fmt.Errorf("a page claims %d values in %d bytes", values, len(data))
-		}
-		f.plain = data[:values*f.width]
-		return nil
-	case parquet.Encodings.RLEDict, parquet.Encodings.PlainDict:
-		f.coded = true
-		f.codes.list = f.codes.list[:0]
-		if values == 0 {
-			return nil
-		}
-		if len(data) == 0 {
-			return errRuns
-		}
-		return f.codes.parse(data[1:], uint(data[0]), values)
-	}
-	return fmt.Errorf("a page is encoded as %s, and its column said that none is", encoding)
-}
-
-// place says for each row where its value is, and how many values there are.
-func (f *flat) place(n int) int {
-	if cap(f.scratch) < n {
-		f.scratch = make([]uint32, n)
-	}
-	defs := f.scratch[:n]
-	f.levels.read(defs, 0)
-	f.places = make([]int32, n)
-	at := int32(0)
-	for i, d := range defs {
-		if f.places[i] = at; d == 0 {
-			f.places[i] = ^at
-			continue
-		}
-		at++
-	}
-	for i := n - 1; i >= 0 && defs[i] == 0 && at > 0; i-- { // no value is behind these
-		f.places[i] = ^(at - 1)
-	}
-	return int(at)
-}
-
-func (f *flat) release() { f.pages.Close() }

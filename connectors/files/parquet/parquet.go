@@ -138,15 +138,7 @@ func open(env *dataflow.Env, in *files.Input) (*openFile, error) {
 			return err
 		}
 		f.schema = files.WithoutMetadata(s)
-		leaves, err := f.dictionaries()
-		if err != nil || len(leaves) == 0 {
-			return err
-		}
-		for _, leaf := range leaves {
-			arrowProps.SetReadDict(leaf, true)
-		}
-		f.arrow, err = pqarrow.NewFileReader(f.pq, arrowProps, files.Bounded(env))
-		return err
+		return nil
 	})
 	if err != nil {
 		f.close()

@@ -64,7 +64,7 @@ func (s *stream) plan() (err error) {
 		}
 		markLeaves(&s.arrow.Manifest.Fields[f], s.leaves)
 	}
-	s.filter.bind(s.env.Alloc, s.schema, s.where)
+	s.filter.where, s.filter.mem = s.where, s.env.Alloc
 	m := s.pq.MetaData()
 	var row int64
 	for g := range m.NumRowGroups() {
@@ -158,7 +158,7 @@ func (s *stream) begin() error {
 		}
 		s.readers = append(s.readers, r)
 	}
-	return nil
+	return s.filter.begin(s)
 }
 
 // batch reads the next rows of the group; nil where none of them is of interest.
