@@ -19,6 +19,14 @@ const (
 	relaxedShare  = 0.75 // below it, things are lent again
 )
 
+// garbagePercent is how much garbage, in percent of what is in use, the collector lets
+// come together before it looks, while limitShare bounds the heap: batches are large and
+// short-lived, and at its usual 100 it works a fifth of the time.
+const (
+	garbagePercent = 300
+	usualPercent   = 100 // Go's own, where nobody said another
+)
+
 const (
 	watchEvery = 100 * time.Millisecond
 	freeEvery  = time.Second
@@ -53,13 +61,15 @@ func (b *budget) close() { heapLimits.set(b, 0) }
 
 // heapLimits are the limits that the hosts in this process ask of Go's collector: one,
 // but where a program runs its cluster in itself. The largest counts, and when none is
-// left, the program's own.
+// left, the program's own. While there is one, the collector also waits for more garbage,
+// unless the program or its environment said how much.
 var heapLimits limits
 
 type limits struct {
-	mu  sync.Mutex
-	own int64 // the program's, while of is not empty
-	of  map[*budget]int64
+	mu      sync.Mutex
+	own     int64 // the program's, while of is not empty
+	percent int   // likewise
+	of      map[*budget]int64
 }
 
 func (l *limits) set(b *budget, n int64) {
@@ -70,6 +80,9 @@ func (l *limits) set(b *budget, n int64) {
 			return
 		}
 		l.own, l.of = debug.SetMemoryLimit(-1), map[*budget]int64{}
+		if l.percent = debug.SetGCPercent(garbagePercent); l.percent != usualPercent {
+			debug.SetGCPercent(l.percent)
+		}
 	}
 	delete(l.of, b)
 	if n > 0 {
@@ -81,6 +94,7 @@ func (l *limits) set(b *budget, n int64) {
 	}
 	if most == 0 {
 		most = l.own
+		debug.SetGCPercent(l.percent)
 	}
 	debug.SetMemoryLimit(most)
 }

@@ -183,6 +183,25 @@ func TestHeapLimits(t *testing.T) {
 	want("none", own)
 }
 
+// While there is a limit the collector waits for more garbage, unless the program said how
+// much.
+func TestGarbagePercent(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	defer debug.SetGCPercent(debug.SetGCPercent(usualPercent))
+	for own, want := range map[int]int{usualPercent: garbagePercent, 50: 50, 800: 800} {
+		debug.SetGCPercent(own)
+		a, b := newBudget("a", 2<<40, 1), newBudget("b", 1<<40, 1)
+		a.close()
+		during := debug.SetGCPercent(own)
+		debug.SetGCPercent(during)
+		b.close()
+		after := debug.SetGCPercent(own)
+		if during != want || after != own {
+			t.Errorf("where the program has %d, it is %d with a limit and %d after it, want %d and %d", own, during, after, want, own)
+		}
+	}
+}
+
 func TestChunked(t *testing.T) {
 	for _, n := range []int{0, 1, splitsPerMessage, splitsPerMessage + 1, 3*splitsPerMessage + 7} {
 		r := &pb.TaskResult{Id: &pb.TaskID{Attempt: 5}, Kind: pb.TaskKind_TASK_KIND_SPLITS, RowHash: 9}
