@@ -23,6 +23,7 @@ type stream struct {
 	id      string
 	err     error
 	ahead   openAhead
+	sieves  []dataflow.Sieve
 
 	mu    sync.Mutex // guards what other goroutines may ask for
 	all   []piece    // of the split, without what was given away
@@ -84,10 +85,21 @@ func (s *stream) advance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, v := range s.sieves {
+		dataflow.PutSieve(cur, v)
+	}
 	s.mu.Lock()
 	s.cur = cur
 	s.mu.Unlock()
 	return nil
+}
+
+// Sieve implements dataflow.Siever: each piece is told.
+func (s *stream) Sieve(v dataflow.Sieve) {
+	s.sieves = append(s.sieves, v)
+	if s.cur != nil {
+		dataflow.PutSieve(s.cur, v)
+	}
 }
 
 // finish closes the piece that is read.

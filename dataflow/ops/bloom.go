@@ -36,9 +36,16 @@ func (b *bloom) reset(n int) {
 	if n < bloomRows {
 		return
 	}
+	b.make(n)
+}
+
+func (b *bloom) make(n int) {
 	b.words = make([]uint64, bloomWords(n))
 	b.shift = uint(64 - bits.Len(uint(len(b.words)-1)))
 }
+
+// aside reports whether the filter lets everything pass.
+func (b *bloom) aside() bool { return b.words == nil || b.tried > bloomTrial && 2*b.found > b.tried }
 
 // place is the word and the bits of a hash.
 func (b *bloom) place(h uint64) (word uint64, mask uint64) {
@@ -62,7 +69,7 @@ func (b *bloom) pass(rows []int32, hashes []uint64) []int32 {
 		b.sel = make([]int32, n)
 	}
 	sel := b.sel[:n]
-	if b.words == nil || b.tried > bloomTrial && 2*b.found > b.tried {
+	if b.aside() {
 		for i := range sel {
 			sel[i] = int32(i)
 		}

@@ -22,6 +22,7 @@ type joinStream struct {
 	schemas [2]*arrow.Schema // nil where neither planning nor a row has told
 	out     *arrow.Schema
 
+	sieves  []dataflow.Sieve // of who reads this
 	started bool
 	todo    []joinRuns // the last first
 	built   built
@@ -144,7 +145,12 @@ func (s *joinStream) begin(ctx context.Context, build, probe dataflow.Stream, r 
 		if err := build.Close(); err != nil {
 			return errors.Join(err, probe.Close())
 		}
-		return s.beginRound(probe)
+		small := s.built.smallBloom()
+		if err := s.beginRound(probe); err != nil {
+			return err
+		}
+		s.putSieves(probe, small)
+		return nil
 	case nested:
 		s.rest, s.again = build, r.run[s.probe]
 		return s.beginBlock(probe)

@@ -146,6 +146,9 @@ func (c *counted) Next(ctx context.Context) (dataflow.Batch, error) {
 	return b, err
 }
 
+// Sieve implements dataflow.Siever.
+func (c *counted) Sieve(v dataflow.Sieve) { dataflow.PutSieve(c.Stream, v) }
+
 // waiting measures how long an exchange is waited for.
 type waiting struct {
 	dataflow.Stream

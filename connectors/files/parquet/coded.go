@@ -58,8 +58,12 @@ func allCoded(chunk *metadata.ColumnChunkMetaData) bool {
 	return len(pages) > 0
 }
 
-// look gives the codes of the next n rows, which next gives afterwards.
+// look gives the codes of the next n rows, which next gives afterwards. It may be asked
+// again before that.
 func (c *coded) look(n int) ([]uint32, error) {
+	if c.looked {
+		return c.given, nil
+	}
 	c.looked = true
 	err := c.read(n, nil)
 	return c.given, err

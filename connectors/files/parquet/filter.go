@@ -8,18 +8,22 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/divisi-data/divisi/connectors/files"
+	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/expr"
 )
 
 // A filter reads the columns of a condition first and says which rows fulfil it, so that
 // of the other columns no more than these is looked at. What of the condition is about a
-// column of codes is worked out once a dictionary; the rest for the rows that this leaves.
+// column of codes is worked out once a dictionary; the rest for the rows that this leaves,
+// and then the sieves of who reads the rows.
 // It rests where most rows pass. The zero value lets all rows pass.
 type filter struct {
-	where expr.Expr
-	mem   memory.Allocator
-	tests []test
-	rest  rest
+	where  expr.Expr
+	sieves []dataflow.Sieve
+	mem    memory.Allocator
+	tests  []test // of the row group
+	rest   rest
+	sifts  []sift
 
 	sel                    []int32
 	tried, passed, resting int64
@@ -34,9 +38,9 @@ const (
 
 // begin prepares the filter for the row group whose columns the stream has opened.
 func (f *filter) begin(s *stream) error {
-	f.tests, f.rest = f.tests[:0], rest{}
-	if f.where.IsZero() {
-		return nil
+	f.tests, f.rest, f.sifts = f.tests[:0], rest{}, f.sifts[:0]
+	if err := f.beginSieves(s); err != nil {
+		return err
 	}
 	var left []expr.Expr
 	for _, cond := range byColumn(f.where) {
@@ -89,44 +93,57 @@ func (f *filter) test(s *stream, cond expr.Expr) (t test, err error) {
 	if len(names) != 1 {
 		return t, nil
 	}
-	at := s.schema.FieldIndices(names[0])
-	if len(at) != 1 {
-		return t, nil
-	}
-	c, ok := s.readers[at[0]].(*coded)
-	if !ok {
-		return t, nil
-	}
-	values, err := c.all()
-	if err != nil {
+	c, values, err := s.dictionary(names[0])
+	if err != nil || c == nil {
 		return t, err
 	}
 	defer values.Release()
-	if int64(values.Len()) > s.group.rows/2 {
-		return t, nil
-	}
-	field := s.schema.Field(at[0])
-	typed, err := files.Retype(values, field)
-	if err != nil {
-		return t, nil
-	}
-	defer typed.Release()
-	schema := arrow.NewSchema([]arrow.Field{field}, nil)
+	schema := arrow.NewSchema([]arrow.Field{{Name: names[0], Type: values.DataType(), Nullable: values.NullN() > 0}}, nil)
 	bound, err := expr.BindFilter(schema, cond)
 	if err != nil {
 		return t, nil
 	}
-	b := array.NewRecordBatch(schema, []arrow.Array{typed}, int64(values.Len()))
+	b := array.NewRecordBatch(schema, []arrow.Array{values}, int64(values.Len()))
 	defer b.Release()
 	sel, _, err := bound.Evaluator(f.mem).Select(b)
 	if err != nil {
 		return t, nil
 	}
-	t = test{column: c, passes: make([]uint8, values.Len())}
-	for _, code := range sel {
+	return testOf(c, values.Len(), sel), nil
+}
+
+func testOf(c *coded, n int, codes []int32) test {
+	t := test{column: c, passes: make([]uint8, n)}
+	for _, code := range codes {
 		t.passes[code] = 1
 	}
-	return t, nil
+	return t
+}
+
+// dictionary is the values of a column of codes of the row group that is about to be read,
+// as coded.all gives them; none where that is more than looking at the rows.
+func (s *stream) dictionary(name string) (*coded, arrow.Array, error) {
+	at := s.schema.FieldIndices(name)
+	if len(at) != 1 {
+		return nil, nil, nil
+	}
+	c, ok := s.readers[at[0]].(*coded)
+	if !ok {
+		return nil, nil, nil
+	}
+	values, err := c.all()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer values.Release()
+	if int64(values.Len()) > s.group.rows/2 {
+		return nil, nil, nil
+	}
+	typed, err := files.Retype(values, s.schema.Field(at[0]))
+	if err != nil {
+		return nil, nil, nil
+	}
+	return c, typed, nil
 }
 
 // choose gives the rows of the next n, or those of them that sel names where it is not
@@ -184,32 +201,26 @@ type rest struct {
 	where  *expr.Evaluator // nil: there is none
 	cols   []int           // of the stream's schema
 	schema *arrow.Schema
-	some   *expr.Evaluator // the columns, of rows that pass
 }
 
 // bindRest prepares a condition on columns of a schema; one that cannot be worked out here
 // is left to who asks for the rows.
 func bindRest(mem memory.Allocator, schema *arrow.Schema, where expr.Expr) (r rest) {
 	var fields []arrow.Field
-	var es []expr.Expr
 	for _, name := range expr.Columns(where) {
 		at := schema.FieldIndices(name)
 		if len(at) != 1 {
 			return rest{}
 		}
 		r.cols = append(r.cols, at[0])
-		fields, es = append(fields, schema.Field(at[0])), append(es, expr.Col(name))
+		fields = append(fields, schema.Field(at[0]))
 	}
 	r.schema = arrow.NewSchema(fields, nil)
 	cond, err := expr.BindFilter(r.schema, where)
 	if err != nil {
 		return rest{}
 	}
-	cols, err := expr.Bind(r.schema, es...)
-	if err != nil {
-		return rest{}
-	}
-	r.where, r.some = cond.Evaluator(mem), cols.Evaluator(mem)
+	r.where = cond.Evaluator(mem)
 	return r
 }
 
@@ -221,7 +232,7 @@ func (f *filter) read(s *stream, cols []arrow.Array, n int) (sel []int32, err er
 		f.resting -= int64(n)
 		return nil, nil
 	}
-	if len(f.tests) == 0 && f.rest.where == nil {
+	if len(f.tests) == 0 && f.rest.where == nil && len(f.sifts) == 0 {
 		return nil, nil
 	}
 	f.sel = slices.Grow(f.sel[:0], n)[:n]
@@ -238,6 +249,14 @@ func (f *filter) read(s *stream, cols []arrow.Array, n int) (sel []int32, err er
 	}
 	if f.rest.where != nil && (sel == nil || len(sel) > 0) {
 		if sel, err = f.readRest(s, cols, n, sel); err != nil {
+			return nil, err
+		}
+	}
+	for _, v := range f.sifts {
+		if sel != nil && len(sel) == 0 {
+			break
+		}
+		if sel, err = f.sift(s, cols, n, sel, v); err != nil {
 			return nil, err
 		}
 	}
@@ -265,16 +284,24 @@ func (f *filter) readRest(s *stream, cols []arrow.Array, n int, sel []int32) (_ 
 	if err != nil || all || len(some) > m-m/4 {
 		return sel, nil
 	}
+	return f.narrow(cols, sel, some)
+}
+
+// narrow leaves those that some names of the rows that sel does: in cols, and of sel.
+func (f *filter) narrow(cols []arrow.Array, sel, some []int32) ([]int32, error) {
 	if len(some) == 0 {
 		return []int32{}, nil // cols are not looked at then
 	}
-	picked, err := r.some.Eval(b, some)
-	if err != nil {
-		return sel, nil
-	}
-	for i, c := range r.cols {
-		cols[c].Release()
-		cols[c] = picked[i]
+	for c, all := range cols {
+		if all == nil {
+			continue
+		}
+		picked, err := expr.Gather(f.mem, all, some)
+		if err != nil {
+			return nil, err
+		}
+		all.Release()
+		cols[c] = picked
 	}
 	for i, at := range some { // some goes up: nothing is written over before it is read
 		if sel != nil {

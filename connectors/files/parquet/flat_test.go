@@ -98,7 +98,7 @@ func writeFlat(t *testing.T, b dataflow.Batch, props ...parquet.WriterProperty) 
 
 // readFlat spells the rows that a condition leaves, and counts those that came. Unless the
 // library decodes deltas, no memory is left.
-func readFlat(t *testing.T, name string, batch int, where expr.Expr, own bool) (rows []string, came int) {
+func readFlat(t *testing.T, name string, batch int, where expr.Expr, own bool, sieves ...dataflow.Sieve) (rows []string, came int) {
 	t.Helper()
 	src, err := files.NewSource(files.SourceArgs{Paths: []string{name}, Format: "parquet", Predicate: where})
 	if err != nil {
@@ -119,6 +119,9 @@ func readFlat(t *testing.T, name string, batch int, where expr.Expr, own bool) (
 		t.Fatal(err)
 	}
 	defer s.Close()
+	for _, v := range sieves {
+		dataflow.PutSieve(s, v)
+	}
 	for {
 		b, err := s.Next(t.Context())
 		if err == io.EOF {
