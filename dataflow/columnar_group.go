@@ -3,6 +3,9 @@ package dataflow
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -42,6 +45,24 @@ func AnyOf(name string, e expr.Expr) Agg { return Agg{name, "any", e} }
 // the same expression.
 func DistinctOf(name string, e expr.Expr) Agg { return Agg{name, "distinct", e} }
 
+// ApproxDistinctOf is about the number of different values, in the memory of 16 kB a group
+// at most (HyperLogLog with 2^14 registers). Up to some 4,000 different values it is off by
+// a fraction of a percent; above that the standard error is 0.81 %: of 1000 results 997 are
+// within 2.5 %. The same rows give the same result, however they are cut into tasks.
+func ApproxDistinctOf(name string, e expr.Expr) Agg { return Agg{name, "approx_distinct", e} }
+
+// ApproxQuantileOf is about the value below which a share, 0..1, of the values lie, in the
+// memory of some 20 kB a group at most (KLL): one of the values, whose rank among n of them
+// is within 1 % of n of the one that was asked for. Of up to 800 values it is exact, and so
+// are the least and the largest, at 0 and 1. A NaN is more than all numbers. With other
+// tasks another value within these bounds may come out.
+func ApproxQuantileOf(name string, e expr.Expr, share float64) Agg {
+	return Agg{name, "approx_quantile:" + strconv.FormatFloat(share, 'g', -1, 64), e}
+}
+
+// ApproxMedianOf is ApproxQuantileOf the share 0.5.
+func ApproxMedianOf(name string, e expr.Expr) Agg { return ApproxQuantileOf(name, e, 0.5) }
+
 // GroupedTable is a table whose rows are to be gathered by keys, with Agg.
 type GroupedTable struct {
 	t    Table
@@ -80,7 +101,7 @@ func (g GroupedTable) agg(name string, aggs []Agg, opts []CombineOption) Table {
 	}
 	// The types are what one aggregate over all rows would give.
 	p := splitAggs(aggs)
-	mid := t.planned(name, "aggregate", aggregateArgs{Keys: wireColumns(g.keys), Aggs: p.partial, Mode: "final"}, t.r.schema)
+	mid := t.planned(name, "aggregate", aggregateArgs{Keys: wireColumns(g.keys), Aggs: p.whole(p.partial), Mode: "final"}, t.r.schema)
 	if mid.NumFields() > 0 {
 		mid = t.planned(name, "select", selectArgs{Columns: p.finish(g.keys)}, mid)
 	}
@@ -157,12 +178,22 @@ type split struct {
 	partial, final []wireAgg
 	result         []wireColumn
 	plain          bool // result is final as it stands
+
+	// sketches are the aggregates that are gathered in sketches: what they are when all
+	// rows are in one place, and which of partial sees what they look at.
+	sketches []sketched
+}
+
+type sketched struct {
+	agg Agg
+	at  int // of partial
 }
 
 func splitAggs(aggs []Agg) split {
 	s := split{plain: true}
 	for i, a := range aggs {
-		switch a.fn {
+		fn, _, _ := strings.Cut(a.fn, ":")
+		switch fn {
 		case "avg":
 			s.plain = false
 			sum, n := fmt.Sprintf("(sum %d)", i), fmt.Sprintf("(count %d)", i)
@@ -172,6 +203,9 @@ func splitAggs(aggs []Agg) split {
 			continue
 		case "count":
 			s.final = append(s.final, wireAgg{a.name, "sum0", expr.Col(a.name)})
+		case "approx_distinct", "approx_quantile":
+			s.sketch(a)
+			continue
 		default:
 			s.final = append(s.final, wireAgg{a.name, a.fn, expr.Col(a.name)})
 		}
@@ -179,6 +213,53 @@ func splitAggs(aggs []Agg) split {
 		s.result = append(s.result, wireColumn{a.name, expr.Col(a.name)})
 	}
 	return s
+}
+
+// sketch is for an aggregate that is gathered in sketches. Quantiles of one expression
+// share theirs.
+func (s *split) sketch(a Agg) {
+	kind, asked, _ := strings.Cut(strings.TrimPrefix(a.fn, "approx_"), ":")
+	name := "(" + kind + " of " + a.e.String() + ")"
+	at := slices.IndexFunc(s.partial, func(p wireAgg) bool { return p.Name == name })
+	if at < 0 {
+		at = len(s.partial)
+		s.partial = append(s.partial, wireAgg{name, kind + "_sketch", a.e})
+	}
+	of := kind + "_of_sketches"
+	if asked != "" {
+		of += ":" + asked
+	}
+	s.sketches = append(s.sketches, sketched{a, at})
+	s.final = append(s.final, wireAgg{a.name, of, expr.Col(name)})
+	s.result = append(s.result, wireColumn{a.name, expr.Col(a.name)})
+}
+
+// whole is partial, which may have been rewritten, for rows that are all in one place:
+// there are no sketches between.
+func (s split) whole(partial []wireAgg) []wireAgg {
+	var all []wireAgg
+	for _, a := range partial {
+		if !strings.HasSuffix(a.Fn, "_sketch") {
+			all = append(all, a)
+		}
+	}
+	for _, k := range s.sketches {
+		all = append(all, wireAgg{k.agg.name, k.agg.fn, partial[k.at].Expr})
+	}
+	return all
+}
+
+// typed tells final aggregates of quantile sketches what the values are, which sketches do
+// not know: that of the results.
+func (s split) typed(results *arrow.Schema) {
+	for i, a := range s.final {
+		if f, ok := results.FieldsByName(a.Name); ok && strings.HasPrefix(a.Fn, "quantile_of_sketches:") {
+			s.final[i].Fn += ":" + expr.TypeName(f[0].Type)
+			if f[0].Nullable {
+				s.final[i].Fn += "?"
+			}
+		}
+	}
 }
 
 // finish is the columns that come out in the end.

@@ -314,7 +314,7 @@ func (l *lowering) group(r *rel, need []string) lowered {
 	in := l.input(below, append(es, conds...), conds)
 	var out lowered
 	if met := len(in.by) > 0 && r.parts == 0 && !slices.ContainsFunc(in.by, func(b string) bool { return keyOf[b] == "" }); met {
-		args.Mode = "final" // groups are together already
+		args.Mode, args.Aggs = "final", parts.whole(args.Aggs) // groups are together already
 		var by []string
 		for _, b := range in.by {
 			by = append(by, keyOf[b])
@@ -332,13 +332,14 @@ func (l *lowering) group(r *rel, need []string) lowered {
 			}
 		}
 		moved := l.exchange(r, r.name+" (exchange)", part, x)
+		parts.typed(r.schema)
 		final := aggregateArgs{Mode: "final", Aggs: parts.final}
 		for _, k := range r.keys {
 			final.Keys = append(final.Keys, wireColumn{k.Name, expr.Col(k.Name)})
 		}
 		out = l.operator(r, r.name, "aggregate", final, moved)
 	}
-	if parts.plain {
+	if parts.plain && (args.Mode == "partial" || len(parts.sketches) == 0) {
 		return out
 	}
 	var cols []expr.Expr

@@ -3,6 +3,7 @@ package dataflow
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -169,7 +170,7 @@ func (r *rel) checkWindow() error {
 		}
 	}
 	for _, f := range r.window.functions {
-		if f.fn == "distinct" || f.fn == "any" {
+		if f.fn == "distinct" || f.fn == "any" || strings.HasPrefix(f.fn, "approx_") {
 			return fmt.Errorf("%s: there is no %s over a window", f.name, f.fn)
 		}
 		if r.in[0].schema.HasField(f.name) {

@@ -25,6 +25,14 @@ type accumulator interface {
 	reset()
 }
 
+// newAggregate is the accumulator of any aggregate over the rows of a group.
+func newAggregate(fn string, t arrow.DataType) (accumulator, error) {
+	if s, ok, err := newSketches(fn, t); ok {
+		return s, err
+	}
+	return newAccumulator(fn, t)
+}
+
 func newAccumulator(fn string, t arrow.DataType) (accumulator, error) {
 	switch fn {
 	case "count":

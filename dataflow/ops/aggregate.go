@@ -34,7 +34,8 @@ func init() {
 // -0 is 0. Without keys all rows are one group, which is there even without rows.
 //
 // In mode final every group comes out once. Groups that are new when memory is
-// full are spilled as rows by hash and follow later. In mode partial a group may
+// full are spilled as rows by hash and follow later; where aggregates grow with their
+// rows, what is gathered is spilled too (see shed). In mode partial a group may
 // come out several times, to be put together by a final aggregate behind an
 // exchange: sum of sums, sum0 of counts, min of mins. It holds few groups, and where
 // grouping saves nothing it lets rows pass as groups of one.
@@ -59,6 +60,7 @@ type aggregateArgs struct {
 //	sum    of what is not null, exact for decimals; null where there is nothing
 //	sum0   the same, zero where there is nothing
 //	min, max, any
+//	and those by sketches, see sketches
 type agg struct {
 	Name string    `json:"name"`
 	Fn   string    `json:"fn"`
@@ -94,12 +96,13 @@ func (a *aggregate) bind(in *arrow.Schema) (b *expr.Bound, inner, out *arrow.Sch
 			f = inner.Field(at)
 			at++
 		}
-		acc, err := newAccumulator(g.Fn, f.Type)
+		acc, err := newAggregate(g.Fn, f.Type)
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("%s: %w", g.Name, err)
 		}
-		never := g.Fn == "count" || g.Fn == "sum0"
-		fields = append(fields, arrow.Field{Name: g.Name, Type: acc.typ(), Nullable: !never && (f.Nullable || len(a.Keys) == 0)})
+		never := g.Fn == "count" || g.Fn == "sum0" || neverNull(g.Fn)
+		null := f.Nullable || len(a.Keys) == 0 || mayBeNull(g.Fn)
+		fields = append(fields, arrow.Field{Name: g.Name, Type: acc.typ(), Nullable: !never && null})
 	}
 	return b, inner, arrow.NewSchema(fields, nil), nil
 }
@@ -147,6 +150,7 @@ type aggStream struct {
 
 	groups groupTable
 	accs   []accumulator
+	grown  grown
 	gids   []int32
 	every  []int32 // 0, 1, 2, ...
 	rows   int64   // since the table was empty
@@ -160,7 +164,7 @@ type aggStream struct {
 
 	level   int
 	over    *scatter
-	pending []uniqueRun
+	pending []aggRuns
 }
 
 // Next implements dataflow.Stream.
@@ -190,6 +194,11 @@ func (s *aggStream) step(ctx context.Context) (dataflow.Batch, error) {
 		}
 		b, err := s.in.Next(ctx)
 		if err == io.EOF {
+			if more, err := s.goOn(); err != nil {
+				return nil, err
+			} else if more {
+				continue
+			}
 			s.ended = true
 			if !s.bound && len(s.Keys) == 0 {
 				schema := s.planned.Load()
@@ -227,30 +236,13 @@ func (s *aggStream) turn() error {
 		return err
 	}
 	s.forget()
-	if s.over != nil {
-		runs, err := s.over.finish()
-		s.over = nil
-		if err != nil {
-			return err
-		}
-		for _, r := range runs {
-			if r != nil {
-				s.pending = append(s.pending, uniqueRun{r, s.level + 1})
-			}
-		}
+	if err := s.endPass(); err != nil {
+		return err
 	}
 	if len(s.pending) == 0 {
 		return io.EOF
 	}
-	last := s.pending[len(s.pending)-1]
-	s.pending = s.pending[:len(s.pending)-1]
-	s.level, s.spilled, s.ended = last.level, true, false
-	in, err := openRun(last.run)
-	if err != nil {
-		return err
-	}
-	s.in = in
-	return nil
+	return s.nextPass()
 }
 
 // forget empties the table.
@@ -263,6 +255,7 @@ func (s *aggStream) forget() {
 	for _, a := range s.accs {
 		a.reset()
 	}
+	s.grown.held = 0
 	s.mem.releaseAll()
 }
 
@@ -286,11 +279,12 @@ func (s *aggStream) prepare(in *arrow.Schema) error {
 			t = inner.Field(at).Type
 			at++
 		}
-		acc, err := newAccumulator(g.Fn, t)
+		acc, err := newAggregate(g.Fn, t)
 		if err != nil {
 			return userError("aggregate", err)
 		}
 		s.accs = append(s.accs, acc)
+		s.grown.watch(acc)
 	}
 	s.groups.init(inner.Fields()[:len(s.Keys)])
 	return nil
@@ -422,6 +416,9 @@ func (s *aggStream) group(cols []arrow.Array, n int, sel []int32) error {
 	}
 	s.grow()
 	rest := cols[len(s.Keys):]
+	if s.grown.merging {
+		return s.merge(rest)
+	}
 	for i, acc := range s.accs {
 		var c arrow.Array
 		if !s.Aggs[i].Expr.IsZero() {
@@ -431,7 +428,7 @@ func (s *aggStream) group(cols []arrow.Array, n int, sel []int32) error {
 			return err
 		}
 	}
-	return nil
+	return s.fit()
 }
 
 func (s *aggStream) grow() {
@@ -467,6 +464,9 @@ func (s *aggStream) find(cols []arrow.Array, n int, sel []int32) error {
 	if len(missed) == 0 {
 		return nil
 	}
+	if s.grown.merging {
+		return s.spillStates(cols, n, g.hashes[:n], missed)
+	}
 	if s.over == nil {
 		s.over = newScatter(s.env, "aggregate", s.level%scatterLevels)
 	}
@@ -475,16 +475,20 @@ func (s *aggStream) find(cols []arrow.Array, n int, sel []int32) error {
 	return s.over.add(b, g.hashes[:n], missed)
 }
 
+// batchRows is how many groups make a batch.
+func (s *aggStream) batchRows() int {
+	limit, size := order.BatchLimits(s.env)
+	each := s.groups.bytesEach() + 8*int64(len(s.accs)) + (s.groups.textBytes()+s.grown.bytes())/int64(s.groups.n)
+	return max(1, min(limit, int(int64(size)/max(1, each))))
+}
+
 // emit gives the next groups, nil after the last.
 func (s *aggStream) emit() (dataflow.Batch, error) {
 	s.emitted = max(s.emitted, 1)
 	if !s.bound || s.emitted >= s.groups.n {
 		return nil, nil
 	}
-	limit, size := order.BatchLimits(s.env)
-	each := s.groups.bytesEach() + 8*int64(len(s.accs)) + s.groups.textBytes()/int64(s.groups.n)
-	limit = max(1, min(limit, int(int64(size)/max(1, each))))
-	from, to := s.emitted, min(s.emitted+limit, s.groups.n)
+	from, to := s.emitted, min(s.emitted+s.batchRows(), s.groups.n)
 	out := make([]arrow.Array, 0, s.schema.NumFields())
 	defer func() {
 		for _, a := range out {
@@ -521,8 +525,9 @@ func (s *aggStream) Close() error {
 		s.over.abort()
 		s.over = nil
 	}
+	err = errors.Join(err, s.grown.close())
 	for _, p := range s.pending {
-		err = errors.Join(err, p.run.Remove())
+		err = errors.Join(err, p.remove())
 	}
 	s.pending = nil
 	s.forget()
