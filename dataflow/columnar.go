@@ -29,7 +29,7 @@ type Table struct {
 
 // rel is a step of a Table, before it is made into nodes.
 type rel struct {
-	op     string // scan, where, select, group, join, window, explode, union, sort, limit, cache
+	op     string // scan, where, select, group, join, window, explode, expand, union, sort, limit, cache
 	in     []*rel
 	schema *arrow.Schema
 	name   string
@@ -44,6 +44,7 @@ type rel struct {
 	join    joinSpec
 	window  windowSpec
 	explode explodeSpec
+	expand  [][]Column   // of an expand: the rows that are made of each
 	sort    []sortColumn // of a sort or window
 	limit   int          // of a limit; with sort: of the first in that order
 	parts   int          // of a sort, group, join or window

@@ -18,38 +18,46 @@ type Agg struct {
 	name string
 	fn   string
 	e    expr.Expr
+	more []expr.Expr // of a DistinctOf
 }
 
 // CountRows is the number of rows.
 func CountRows(name string) Agg { return Agg{name: name, fn: "count"} }
 
 // CountOf is the number of rows where e is not null.
-func CountOf(name string, e expr.Expr) Agg { return Agg{name, "count", e} }
+func CountOf(name string, e expr.Expr) Agg { return Agg{name: name, fn: "count", e: e} }
 
 // SumOf is the sum: of integers an int64, of decimals exact, null of nothing.
-func SumOf(name string, e expr.Expr) Agg { return Agg{name, "sum", e} }
+func SumOf(name string, e expr.Expr) Agg { return Agg{name: name, fn: "sum", e: e} }
 
 // AvgOf is the mean as a float64, worked out once of sum and count.
-func AvgOf(name string, e expr.Expr) Agg { return Agg{name, "avg", e} }
+func AvgOf(name string, e expr.Expr) Agg { return Agg{name: name, fn: "avg", e: e} }
 
 // MinOf is the smallest value.
-func MinOf(name string, e expr.Expr) Agg { return Agg{name, "min", e} }
+func MinOf(name string, e expr.Expr) Agg { return Agg{name: name, fn: "min", e: e} }
 
 // MaxOf is the largest value.
-func MaxOf(name string, e expr.Expr) Agg { return Agg{name, "max", e} }
+func MaxOf(name string, e expr.Expr) Agg { return Agg{name: name, fn: "max", e: e} }
 
 // AnyOf is the value of one of the rows, for what is the same in all of them.
-func AnyOf(name string, e expr.Expr) Agg { return Agg{name, "any", e} }
+func AnyOf(name string, e expr.Expr) Agg { return Agg{name: name, fn: "any", e: e} }
 
-// DistinctOf is the number of different values. All DistinctOf of one call look at
-// the same expression.
-func DistinctOf(name string, e expr.Expr) Agg { return Agg{name, "distinct", e} }
+// DistinctOf is the number of different values of e, or, of several expressions, of
+// different rows of values none of which is null.
+func DistinctOf(name string, e expr.Expr, more ...expr.Expr) Agg {
+	return Agg{name: name, fn: "distinct", e: e, more: more}
+}
+
+// SumDistinctOf is the sum of the different values, each counted once.
+func SumDistinctOf(name string, e expr.Expr) Agg { return Agg{name: name, fn: "sumdistinct", e: e} }
 
 // ApproxDistinctOf is about the number of different values, in the memory of 16 kB a group
 // at most (HyperLogLog with 2^14 registers). Up to some 4,000 different values it is off by
 // a fraction of a percent; above that the standard error is 0.81 %: of 1000 results 997 are
 // within 2.5 %. The same rows give the same result, however they are cut into tasks.
-func ApproxDistinctOf(name string, e expr.Expr) Agg { return Agg{name, "approx_distinct", e} }
+func ApproxDistinctOf(name string, e expr.Expr) Agg {
+	return Agg{name: name, fn: "approx_distinct", e: e}
+}
 
 // ApproxQuantileOf is about the value below which a share, 0..1, of the values lie, in the
 // memory of some 20 kB a group at most (KLL): one of the values, whose rank among n of them
@@ -57,7 +65,7 @@ func ApproxDistinctOf(name string, e expr.Expr) Agg { return Agg{name, "approx_d
 // are the least and the largest, at 0 and 1. A NaN is more than all numbers. With other
 // tasks another value within these bounds may come out.
 func ApproxQuantileOf(name string, e expr.Expr, share float64) Agg {
-	return Agg{name, "approx_quantile:" + strconv.FormatFloat(share, 'g', -1, 64), e}
+	return Agg{name: name, fn: "approx_quantile:" + strconv.FormatFloat(share, 'g', -1, 64), e: e}
 }
 
 // ApproxMedianOf is ApproxQuantileOf the share 0.5.
@@ -84,20 +92,9 @@ func (g GroupedTable) agg(name string, aggs []Agg, opts []CombineOption) Table {
 		f.forCombine(&o)
 	}
 	t := g.t
-	var distinct *expr.Expr
-	for i, a := range aggs {
-		if a.fn != "distinct" {
-			continue
-		}
-		if distinct != nil && distinct.String() != a.e.String() {
-			t.j.Errorf("%s: DistinctOf looks at %s and at %s: group twice and join", name, *distinct, a.e)
-			continue
-		}
-		distinct = &aggs[i].e
-	}
 	r := &rel{op: "group", name: name, in: []*rel{t.r}, keys: g.keys, aggs: aggs, parts: o.partitions}
-	if distinct != nil {
-		return t.countDistinct(r, *distinct)
+	if slices.ContainsFunc(aggs, Agg.distinct) {
+		return t.distinctly(r)
 	}
 	// The types are what one aggregate over all rows would give.
 	p := splitAggs(aggs)
@@ -107,35 +104,6 @@ func (g GroupedTable) agg(name string, aggs []Agg, opts []CombineOption) Table {
 	}
 	r.schema = mid
 	return t.then(r)
-}
-
-// countDistinct groups by the keys and the value, then by the keys.
-func (t Table) countDistinct(r *rel, value expr.Expr) Table {
-	const name = "(distinct)"
-	first := GroupedTable{t, append(append([]Column{}, r.keys...), Column{name, value})}
-	var inner, outer []Agg
-	for i, a := range r.aggs {
-		mid := fmt.Sprintf("(%d)", i)
-		switch a.fn {
-		case "distinct":
-			outer = append(outer, Agg{a.name, "count", expr.Col(name)})
-			continue
-		case "avg":
-			t.j.Errorf("Agg: AvgOf beside DistinctOf is not supported: use SumOf and CountOf")
-			continue
-		case "count":
-			outer = append(outer, Agg{a.name, "sum0", expr.Col(mid)})
-		default:
-			outer = append(outer, Agg{a.name, a.fn, expr.Col(mid)})
-		}
-		inner = append(inner, Agg{mid, a.fn, a.e})
-	}
-	var keys []any
-	for _, k := range r.keys {
-		keys = append(keys, k.Name)
-	}
-	some := first.agg(r.name+" (values)", inner, nil)
-	return some.GroupBy(keys...).agg(r.name, outer, nil)
 }
 
 // Arguments of the operators of kind "select" and "aggregate".

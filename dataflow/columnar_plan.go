@@ -83,6 +83,8 @@ func (l *lowering) lower(r *rel, need []string) lowered {
 		return l.windowed(r, need)
 	case "explode":
 		return l.exploded(r, need)
+	case "expand":
+		return l.expand(r, need)
 	case "union":
 		return l.union(r, need)
 	case "sort":

@@ -30,6 +30,8 @@ func push(r *rel, conds []expr.Expr) *rel {
 		return pushJoin(r, conds)
 	case "explode":
 		return pushThrough(r, conds, r.others())
+	case "expand":
+		return pushThrough(r, conds, r.same())
 	case "union":
 		out := *r
 		out.in = nil

@@ -1,6 +1,6 @@
 // Package ops is the operators that are known by name and arguments, one file
 // each: sort, merge, topn, limit, project, select, aggregate, window, sample, unique,
-// hashjoin, explode, process and the assertion checksorted. Whatever grows with the data asks
+// hashjoin, explode, expand, process and the assertion checksorted. Whatever grows with the data asks
 // env.Memory and spills when told no.
 package ops
 
