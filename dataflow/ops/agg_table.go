@@ -132,9 +132,14 @@ func (g *groupTable) findNumbers(sel, gids []int32) {
 	words, hashes := g.words, g.hashes
 	slots, keys, shift := g.slots, g.keys, g.shift
 	mask := uint64(len(slots) - 1)
+	last, lastGroup := uint64(0), int32(0) // rows of one group often come together
 	for _, r := range sel {
 		i := int(r)
 		w, h := words[i], hashes[i]
+		if w == last && lastGroup != 0 {
+			gids[i] = lastGroup
+			continue
+		}
 		for at := h >> shift; ; at = (at + 1) & mask {
 			s := slots[at&mask]
 			if s == 0 {
@@ -148,6 +153,7 @@ func (g *groupTable) findNumbers(sel, gids []int32) {
 				break
 			}
 		}
+		last, lastGroup = w, gids[i]
 	}
 }
 
@@ -397,6 +403,13 @@ func putWords[T int8 | int16 | int32 | int64](dst []uint64, w int, src []T) {
 	}
 }
 
+// takeWords is the opposite of putWords, by the numbers' bits.
+func takeWords[T uint8 | uint16 | uint32 | uint64](dst []T, src []uint64, w int) {
+	for i := range dst {
+		dst[i] = T(src[i*w])
+	}
+}
+
 // floatWord makes equal numbers, and all NaNs, one word.
 func floatWord(x float64) uint64 {
 	switch {
@@ -484,11 +497,15 @@ func (g *groupTable) emit(mem memory.Allocator, c, from, to int) (arrow.Array, e
 	buf := zeroBytes(mem, width*n)
 	defer buf.Release()
 	raw := buf.Bytes()
-	for i := range n {
-		x := at(i)[0]
-		for b := range width {
-			raw[i*width+b] = byte(x >> (8 * b))
-		}
+	switch keys := g.keys[from*w+col.word:]; width {
+	case 1:
+		takeWords(raw, keys, w)
+	case 2:
+		takeWords(arrow.Uint16Traits.CastFromBytes(raw), keys, w)
+	case 4:
+		takeWords(arrow.Uint32Traits.CastFromBytes(raw), keys, w)
+	default:
+		takeWords(arrow.Uint64Traits.CastFromBytes(raw), keys, w)
 	}
 	return newArray(col.field.Type, n, nulls, valid, buf), nil
 }

@@ -138,10 +138,9 @@ func (s *seen) mark(gids []int32, a arrow.Array) {
 		}
 		return
 	}
+	valid, off := a.NullBitmapBytes(), a.Data().Offset()
 	for i, g := range gids {
-		if a.IsValid(i) {
-			s.has[g] = 1
-		}
+		s.has[g] |= valid[(off+i)>>3] >> ((off + i) & 7) & 1
 	}
 }
 
@@ -361,14 +360,19 @@ func (b *best[T]) reset()              { b.v, b.has = b.v[:0], b.has[:0] }
 func (b *best[T]) update(gids []int32, a arrow.Array) error {
 	d := a.Data()
 	vals := arrow.GetData[T](d.Buffers()[1].Bytes())[d.Offset() : d.Offset()+d.Len()]
-	nulls := a.NullN() > 0
+	vals = vals[:len(gids)]
+	var valid []byte
+	if a.NullN() > 0 {
+		valid = a.NullBitmapBytes()
+	}
+	have, has, off := b.v, b.has, d.Offset()
 	for i, g := range gids {
-		if nulls && a.IsNull(i) {
+		if valid != nil && valid[(off+i)>>3]>>((off+i)&7)&1 == 0 {
 			continue
 		}
 		x := vals[i]
-		if b.has[g] == 0 || b.better(x, b.v[g]) {
-			b.v[g], b.has[g] = x, 1
+		if has[g] == 0 || b.better(x, have[g]) {
+			have[g], has[g] = x, 1
 		}
 	}
 	return nil

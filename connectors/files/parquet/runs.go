@@ -77,7 +77,6 @@ func (r *runs) all(v uint32) bool {
 
 // read puts the values from, ..., from+len(dst)-1 into dst. Readings go forward.
 func (r *runs) read(dst []uint32, from int) {
-	mask := uint64(1)<<r.width - 1
 	for len(dst) > 0 {
 		run := r.find(from)
 		n := min(len(dst), run.end-from)
@@ -87,14 +86,33 @@ func (r *runs) read(dst []uint32, from int) {
 				out[i] = run.value
 			}
 		} else {
-			bit := uint(from-run.from) * r.width
-			data := r.data[run.packed:]
-			for i := range out {
-				out[i] = uint32(binary.LittleEndian.Uint64(data[bit>>3:]) >> (bit & 7) & mask)
-				bit += r.width
-			}
+			unpack(out, r.data[run.packed:], uint(from-run.from)*r.width, r.width)
 		}
 		dst, from = dst[n:], from+n
+	}
+}
+
+// unpack takes values of so many bits each from a place in bits on. Behind the last there
+// are eight bytes more.
+func unpack(dst []uint32, data []byte, bit, width uint) {
+	mask := uint64(1)<<width - 1
+	if width <= 14 { // four lie in eight bytes, wherever they begin
+		for len(dst) >= 4 {
+			x := binary.LittleEndian.Uint64(data[bit>>3:]) >> (bit & 7)
+			four := dst[:4]
+			four[0] = uint32(x & mask)
+			x >>= width & 15
+			four[1] = uint32(x & mask)
+			x >>= width & 15
+			four[2] = uint32(x & mask)
+			x >>= width & 15
+			four[3] = uint32(x & mask)
+			dst, bit = dst[4:], bit+4*width
+		}
+	}
+	for i := range dst {
+		dst[i] = uint32(binary.LittleEndian.Uint64(data[bit>>3:]) >> (bit & 7) & mask)
+		bit += width
 	}
 }
 
