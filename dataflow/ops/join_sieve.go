@@ -118,22 +118,29 @@ func (s *selectStream) Sieve(v dataflow.Sieve) {
 	if len(s.Columns) > 0 {
 		v.Columns = slices.Clone(v.Columns)
 		for i, name := range v.Columns {
-			from := ""
-			for _, c := range s.Columns {
-				if c.Name == name {
-					if from != "" {
-						return
-					}
-					from, _ = c.Expr.Column()
-					if from == "" {
-						return
-					}
-				}
+			var ok bool
+			if v.Columns[i], ok = s.columnOf(name); !ok {
+				return
 			}
-			v.Columns[i] = from
 		}
 	}
 	dataflow.PutSieve(s.in, v)
+}
+
+// columnOf is the input's column that the one column called so is.
+func (s *selectStream) columnOf(name string) (from string, ok bool) {
+	for _, c := range s.Columns {
+		if c.Name != name {
+			continue
+		}
+		if ok { // two are called so
+			return "", false
+		}
+		if from, ok = c.Expr.Column(); !ok {
+			return "", false
+		}
+	}
+	return from, ok
 }
 
 // Sieve implements dataflow.Siever: of rows that are still to come.
