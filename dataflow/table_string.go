@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"unsafe"
 
 	"github.com/zeebo/xxh3"
@@ -14,6 +15,8 @@ type stringTable[K comparable, V any] struct {
 	b     *budget
 	slots []stringSlot[V]
 	mask  uint64
+	high  bool  // slots lie in the order of the hashes: by their high bits, not the low ones
+	shift uint8 // what of a hash is above it, under the mask, is the slot
 	n     int
 	long  []byte // the long keys, each behind its length
 	room  int64  // of long, as reserved
@@ -33,8 +36,19 @@ const (
 )
 
 func newStringTable[K comparable, V any](b *budget) *stringTable[K, V] {
-	t := &stringTable[K, V]{b: b, room: longRoomMin}
-	b.must(t.bytes(tableSlotsMin) + longRoomMin)
+	return (&stringTable[K, V]{b: b}).open()
+}
+
+// newHighTable is a table whose slots lie in the order of the hashes, so that keys of
+// neighbouring hashes are found near to each other. It must not be filled in that order:
+// until it has grown they would all want the same few slots.
+func newHighTable[K comparable, V any](b *budget) *stringTable[K, V] {
+	return (&stringTable[K, V]{b: b, high: true}).open()
+}
+
+func (t *stringTable[K, V]) open() *stringTable[K, V] {
+	t.room = longRoomMin
+	t.b.must(t.bytes(tableSlotsMin) + longRoomMin)
 	t.make(tableSlotsMin)
 	return t
 }
@@ -44,10 +58,21 @@ func (t *stringTable[K, V]) bytes(slots int) int64 {
 }
 
 func (t *stringTable[K, V]) make(slots int) {
-	t.slots = make([]stringSlot[V], slots)
-	hugePages(t.slots)
-	t.mask = uint64(slots - 1)
+	slab := make([]stringSlot[V], slots)
+	hugePages(slab)
+	t.use(slab)
 }
+
+// use takes empty slots, a power of two of them.
+func (t *stringTable[K, V]) use(slots []stringSlot[V]) {
+	t.slots, t.mask = slots, uint64(len(slots)-1)
+	if t.high {
+		t.shift = uint8(bits.LeadingZeros64(t.mask))
+	}
+}
+
+// slot is where a key of a hash lies if nothing is in its way.
+func (t *stringTable[K, V]) slot(h uint64) uint64 { return h >> (t.shift & 63) & t.mask }
 
 func (t *stringTable[K, V]) at(k K) (*V, bool) {
 	s := *(*string)(unsafe.Pointer(&k))
@@ -60,7 +85,7 @@ func (t *stringTable[K, V]) at(k K) (*V, bool) {
 // atShort is at for a key whose hash is known.
 func (t *stringTable[K, V]) atShort(k *shortKey, h uint64) (*V, bool) {
 	slots, mask := t.slots, t.mask
-	i := h & mask
+	i := t.slot(h)
 	for {
 		e := &slots[i&uint64(len(slots)-1)]
 		if e.differs(k) == 0 {
@@ -77,9 +102,9 @@ func (t *stringTable[K, V]) atShort(k *shortKey, h uint64) (*V, bool) {
 // touch brings the slots of some hashes into the processor's cache, all at once: what
 // it returns means nothing.
 func (t *stringTable[K, V]) touch(hashes []uint64) (sum uint64) {
-	slots, mask := t.slots, t.mask
+	slots, mask, shift := t.slots, t.mask, t.shift&63
 	for _, h := range hashes {
-		sum += slots[h&mask&uint64(len(slots)-1)].hi
+		sum += slots[h>>shift&mask&uint64(len(slots)-1)].hi
 	}
 	return sum
 }
@@ -101,7 +126,7 @@ func (t *stringTable[K, V]) insert(i, h uint64, k *shortKey) (*V, bool) {
 
 func (t *stringTable[K, V]) atLong(s string) (*V, bool) {
 	h := xxh3.HashString(s)
-	i := h & t.mask
+	i := t.slot(h)
 	for ; ; i = (i + 1) & t.mask {
 		e := &t.slots[i]
 		if e.none() {
@@ -135,7 +160,7 @@ func (t *stringTable[K, V]) longKey(k *shortKey) string {
 
 // empty finds a free slot for a hash.
 func (t *stringTable[K, V]) empty(h uint64) uint64 {
-	i := h & t.mask
+	i := t.slot(h)
 	for !t.slots[i].none() {
 		i = (i + 1) & t.mask
 	}

@@ -9,8 +9,8 @@ const (
 	// hotLines of two strings each are 256 KiB, which stay in a core's own cache. They
 	// are a power of two.
 	hotLines = 4 << 10
-	// tallyWait is how many strings are looked for at once: a power of two.
-	tallyWait = 512
+	// tallyWait is how many strings wait at most to be looked for at once: a power of two.
+	tallyWait = 1024
 	// hotLearn is after how many strings it is first looked which are frequent, and
 	// hotAgain times as many after how many the next time.
 	hotLearn = 1 << 16
@@ -19,9 +19,10 @@ const (
 
 // A tally is the partial aggregation of Count where strings are counted. Most of a
 // text are few words: they are counted in a small table in front of the large one,
-// hundreds at once and without a branch, and added to the large one at the end. The
-// others are looked for in the large table, hundreds at once too, so that the
-// processor waits for many of its slots at a time and not for each in turn.
+// without a branch, and added to the large one at the end. The others wait until there
+// are hundreds, and are looked for in the large table together, so that the processor
+// fetches many of its slots at a time and not each in turn. Where it is larger than the
+// processor's caches they first wait once more, for their part of it (lateKeys).
 //
 // It passes on what it has whenever the table is full, as partial does.
 type tally struct {
@@ -33,10 +34,14 @@ type tally struct {
 	hot   []hotLine // what it holds is in t too
 	learn int       // of rows: when to look again what is frequent
 	keys  keyArena
+	late  *lateKeys // nil where none wait for parts of the table
 
-	rows    int // since the table was last empty, or since rows pass through
-	through bool
-	touched uint64 // so that touching is not thought to be for nothing
+	rows      int // since the table was last empty, or since rows pass through
+	asked     int // the rows when counts was last asked
+	through   bool
+	lateHeld  bool   // the room of late is reserved
+	lateAsked int    // for a table of so many slots it was asked for
+	touched   uint64 // so that touching is not thought to be for nothing
 
 	n       int // of waiting
 	waiting [tallyWait]shortKey
@@ -53,7 +58,7 @@ type hotLine [2]struct {
 func newTally(r *run, at int, out *stringPairs[int64], emit func(k string, n int64)) *tally {
 	b := newBudget(r.env, r.steps[at].Name, partialBytesMax)
 	r.atEnd(b.close)
-	c := &tally{r: r, at: at, emit: emit, out: out, t: newStringTable[string, int64](b), learn: hotLearn}
+	c := &tally{r: r, at: at, emit: emit, out: out, t: newHighTable[string, int64](b), learn: hotLearn}
 	c.inherit(r.env.Memory.Limit() / 4)
 	r.atEnd(c.bequeath)
 	lines := 1
@@ -82,7 +87,7 @@ func (c *tally) inherit(most int64) {
 		return
 	}
 	clear(slots)
-	c.t.slots, c.t.mask = slots, uint64(len(slots)-1)
+	c.t.use(slots)
 }
 
 func (c *tally) bequeath() {
@@ -91,6 +96,7 @@ func (c *tally) bequeath() {
 		tallySlots.Put(&slots)
 	}
 	c.t.slots = nil
+	c.leaveLate()
 }
 
 // add counts one string.
@@ -100,49 +106,101 @@ func (c *tally) add(s string) {
 		c.long(s)
 		return
 	}
-	c.waiting[c.n] = k
-	if c.n++; c.n == tallyWait {
+	h := k.hash()
+	line := hotLineOf(c.hot, h)
+	is0, is1 := isZero(line[0].differs(&k)), isZero(line[1].differs(&k))
+	line[0].n += is0
+	line[1].n += is1
+	at := c.n & (tallyWait - 1)
+	c.waiting[at], c.hashes[at] = k, h
+	c.rows++
+	if c.n += int(1 - is0 - is1); c.n == tallyWait {
 		c.drain()
 	}
 }
 
-// drain counts the strings that wait.
+// hotLineOf is where a string is if it is hot: by other bits of its hash than those that
+// find its slot in the table.
+func hotLineOf(hot []hotLine, h uint64) *hotLine { return &hot[h>>20&uint64(len(hot)-1)] }
+
+// isZero is 1 for 0 and else 0.
+func isZero(x uint64) (is int64) {
+	if x == 0 {
+		is = 1
+	}
+	return is
+}
+
+// drain counts the strings that wait, none of which is hot.
 func (c *tally) drain() {
 	n := c.n
 	c.n = 0
-	if !c.counts(n) {
+	switch {
+	case !c.counts():
 		c.pass(c.waiting[:n])
-		return
+	case c.later():
+		c.wait(n)
+	default:
+		c.find(c.waiting[:n], c.hashes[:n])
 	}
-	misses := c.frequent(n)
-	c.touched += c.t.touch(c.hashes[:misses])
-	for i := range misses {
-		v, _ := c.t.atShort(&c.waiting[i], c.hashes[i])
-		if v == nil {
-			if c.full(); c.through {
-				c.pass(c.waiting[i:misses])
-				return
-			}
-			v, _ = c.t.atShort(&c.waiting[i], c.hashes[i])
-		}
-		*v++
-	}
-	if c.rows >= c.learn {
+	if c.rows >= c.learn && !c.through {
 		c.learn *= hotAgain
 		c.choose()
 	}
 }
 
-// counts notes that n strings have come and says whether they are to be counted here.
-func (c *tally) counts(n int) bool {
-	before := c.rows
-	c.rows += n
+// find counts strings of which the hashes are known in the table.
+func (c *tally) find(keys []shortKey, hashes []uint64) {
+	c.touched += c.t.touch(hashes)
+	for i := range keys {
+		k, h := &keys[i], hashes[i]
+		e := &c.t.slots[c.t.slot(h)&uint64(len(c.t.slots)-1)]
+		if e.differs(k) == 0 {
+			e.v++
+			continue
+		}
+		v := c.value(k, h)
+		if v == nil {
+			if c.full(); c.through {
+				c.pass(keys[i:])
+				return
+			}
+			v = c.value(k, h)
+		}
+		*v++
+	}
+}
+
+// value is where the count of a string lies; nil when there is no room for a new one.
+func (c *tally) value(k *shortKey, h uint64) *int64 {
+	v, _ := c.t.atShort(k, h)
+	if v == nil {
+		v = c.atLate(func() *int64 { v, _ := c.t.atShort(k, h); return v })
+	}
+	return v
+}
+
+// longValue is value for a string that has no short key.
+func (c *tally) longValue(s string) *int64 {
+	v, _ := c.t.atLong(s)
+	if v == nil {
+		v = c.atLate(func() *int64 { v, _ := c.t.atLong(s); return v })
+	}
+	return v
+}
+
+// counts says whether the strings that have come since it was last asked are to be
+// counted here.
+func (c *tally) counts() bool {
+	before := c.asked
+	c.asked = c.rows
 	switch {
 	case c.through:
 		if before >= partialThrough {
-			c.through, c.rows = false, n
+			c.through, c.rows, c.asked = false, c.rows-before, c.rows-before
 		}
 	case before < partialTrial && c.rows >= partialTrial:
+		c.settleAll()
 		if c.t.len() > before/10*9 {
 			c.flush()
 			c.through = true
@@ -151,32 +209,9 @@ func (c *tally) counts(n int) bool {
 	return !c.through
 }
 
-// frequent counts what of the first n that wait is hot, and brings the others to the
-// front of waiting, with their hashes. Which are hot is as good as random, so nothing
-// here is decided by a branch.
-func (c *tally) frequent(n int) (misses int) {
-	hot := c.hot
-	for i := range n {
-		k := c.waiting[i&(tallyWait-1)]
-		h := k.hash()
-		// The high bits, since t uses the low ones.
-		line := &hot[h>>40&uint64(len(hot)-1)]
-		is0 := isZero(line[0].differs(&k))
-		is1 := isZero(line[1].differs(&k))
-		line[0].n += is0
-		line[1].n += is1
-		c.waiting[misses&(tallyWait-1)] = k
-		c.hashes[misses&(tallyWait-1)] = h
-		misses += int(1 - is0 - is1)
-	}
-	return misses
-}
-
-// isZero is 1 for 0 and else 0.
-func isZero(x uint64) int64 { return int64((x|-x)>>63 ^ 1) }
-
 // choose makes those strings hot that were the most frequent so far.
 func (c *tally) choose() {
+	c.settleAll()
 	c.cool()
 	var with [1 << 10]int // how many strings came so often; the last one, or more often
 	most := int64(len(with) - 1)
@@ -195,7 +230,7 @@ func (c *tally) choose() {
 		if e.none() || e.long() || e.v < least {
 			continue
 		}
-		line := &c.hot[e.hash()>>40&uint64(len(c.hot)-1)]
+		line := hotLineOf(c.hot, e.hash())
 		rarer := &line[0]
 		if line[1].n < rarer.n {
 			rarer = &line[1]
@@ -224,11 +259,12 @@ func (c *tally) cool() {
 
 // long counts a string that has no short key.
 func (c *tally) long(s string) {
-	if c.counts(1) {
-		v, _ := c.t.atLong(s)
+	c.rows++
+	if c.counts() {
+		v := c.longValue(s)
 		if v == nil {
 			if c.full(); !c.through {
-				v, _ = c.t.atLong(s)
+				v = c.longValue(s)
 			}
 		}
 		if v != nil {
@@ -245,7 +281,7 @@ func (c *tally) long(s string) {
 
 // full makes room, or lets rows pass where nearly each had an entry of its own.
 func (c *tally) full() {
-	useless := c.t.len() > c.rows/10*9
+	useless := c.t.len() > (c.rows-c.lateKeys())/10*9
 	c.flush()
 	c.through = useless
 }
@@ -261,21 +297,27 @@ func (c *tally) pass(keys []shortKey) {
 	}
 }
 
-// flush passes on all that was counted.
+// flush passes on all that was counted, and begins anew.
 func (c *tally) flush() {
+	c.send()
+	c.t.reset()
+	c.rows, c.asked, c.learn = 0, 0, hotLearn
+	c.r.at = c.at
+}
+
+// send passes on all that was counted.
+func (c *tally) send() {
 	c.cool()
 	if c.out != nil {
 		c.t.pairs(c.out)
 	} else {
 		c.t.each(func(k string, n *int64) { c.emit(k, *n) })
 	}
-	c.t.reset()
-	c.rows, c.learn = 0, hotLearn
-	c.r.at = c.at
 }
 
 // done passes on what is left, at the end of the input.
 func (c *tally) done() {
 	c.drain()
-	c.flush()
+	c.settleAll()
+	c.send()
 }

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/divisi-data/divisi/internal/race"
 )
 
 // oddLines are lines of pieces that end words, look as if they did, or begin something
@@ -205,6 +207,36 @@ func TestTally(t *testing.T) {
 						t.Errorf("%s, limit %d, batches of %d, %s: got %d words, want %d", name, limit, batchRows, how, len(got), len(want))
 					}
 				}
+			}
+		}
+	}
+}
+
+// A table that outgrows the processor's caches has strings wait for their part of it:
+// with room for that, with room only until the table grows, and with too little for
+// both, where all is passed on again and again.
+func TestTallyLate(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	lines := make([]string, race.Tries(30_000, 30_000, 8_000))
+	for i := range lines {
+		var b strings.Builder
+		for range 60 {
+			k := r.IntN(1 << (12 + r.IntN(10)))
+			fmt.Fprintf(&b, "%x%s ", k, strings.Repeat("long", k%50/49*5))
+		}
+		lines[i] = b.String()
+	}
+	want := fieldCounts(lines)
+	for _, limit := range []int64{0, 34 << 20, 28 << 20, 10 << 20} {
+		for how, f := range map[string]func(Dataset[string]) Dataset[string]{
+			"Words":   Words,
+			"FlatMap": func(d Dataset[string]) Dataset[string] { return FlatMap(d, splitWords) },
+		} {
+			if how == "FlatMap" && limit > 0 {
+				continue
+			}
+			if got := partialCounts(t, lines, limit, 1<<16, false, f); !maps.Equal(got, want) {
+				t.Errorf("limit %d, %s: got %d words, want %d", limit, how, len(got), len(want))
 			}
 		}
 	}

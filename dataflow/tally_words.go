@@ -19,7 +19,7 @@ type wordTally struct {
 const (
 	// wordEnds are about so many ends of words as are found at once: no more with those
 	// of the last 64 bytes than strings can wait.
-	wordEnds = tallyWait - 64
+	wordEnds = tallyWait/2 - 64
 	// Lines are joined to so many bytes of text.
 	joinedBytes = 64 << 10
 )
@@ -82,7 +82,7 @@ func (w *wordTally) words(data string, start int, ends []uint32) int {
 		w.drain()
 	}
 	from := unsafe.Pointer(unsafe.StringData(data))
-	waits := w.n
+	hot, waits, rows := w.hot, w.n, 0
 	for _, e := range ends {
 		end := int(e)
 		n := uint(end - start)
@@ -95,13 +95,22 @@ func (w *wordTally) words(data string, start int, ends []uint32) int {
 			continue
 		}
 		key, mask := (*shortKey)(unsafe.Add(from, start)), &shortMasks[n]
-		w.waiting[waits&(tallyWait-1)] = shortKey{key.lo & mask.lo, key.hi&mask.hi | uint64(shortTag+n)<<56}
-		if n > 0 {
-			waits++
-		}
+		k := shortKey{key.lo & mask.lo, key.hi&mask.hi | uint64(shortTag+n)<<56}
+		h := k.hash()
+		// Which are hot is as good as random, so nothing here is decided by a branch.
+		line := hotLineOf(hot, h)
+		is0, is1 := isZero(line[0].differs(&k)), isZero(line[1].differs(&k))
+		line[0].n += is0
+		line[1].n += is1
+		at := waits & (tallyWait - 1)
+		w.waiting[at], w.hashes[at] = k, h
+		is := int(n+15) >> 4 // whether it is a word at all
+		waits += int(1-is0-is1) & is
+		rows += is
 		start = end + 1
 	}
 	w.n = waits
+	w.rows += rows
 	if waits == tallyWait {
 		w.drain()
 	}
