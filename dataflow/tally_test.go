@@ -226,6 +226,7 @@ func TestTallyLate(t *testing.T) {
 		}
 		lines[i] = b.String()
 	}
+	lines = append(lines, lines[:len(lines)/2]...)
 	want := fieldCounts(lines)
 	for _, limit := range []int64{0, 34 << 20, 28 << 20, 10 << 20} {
 		for how, f := range map[string]func(Dataset[string]) Dataset[string]{

@@ -2,14 +2,12 @@ package dataflow
 
 import (
 	"math/bits"
-	"unicode"
-	"unicode/utf8"
 	"unsafe"
 )
 
 // wordTally counts the words of text without making them strings first. It looks for
 // the ends of words in 64 bytes at a time, and then takes what lies between two ends as
-// a short key. Words that are longer or touch bytes beyond ASCII take a slower way.
+// a short key. Words that are longer or end in a space beyond ASCII take a slower way.
 type wordTally struct {
 	*tally
 	joined []byte
@@ -87,10 +85,13 @@ func (w *wordTally) words(data string, start int, ends []uint32) int {
 		end := int(e)
 		n := uint(end - start)
 		if n >= shortMax || asciiSpace[*(*byte)(unsafe.Add(from, end))] == 0 {
-			if end >= start { // else it is in a word that was counted
-				w.n = waits
-				start = w.word(data, start)
-				waits = w.n
+			if size := spaceAt(data, end); size > 0 {
+				if n > 0 {
+					w.n = waits
+					w.add(data[start:end])
+					waits = w.n
+				}
+				start = end + size
 			}
 			continue
 		}
@@ -128,37 +129,49 @@ var shortMasks = func() (m [shortMax]shortKey) {
 
 // stops64 has a bit for each of 64 bytes that may end a word.
 func stops64(b *[8]uint64) uint64 {
-	return stops(b[0]) | stops(b[1])<<8 | stops(b[2])<<16 | stops(b[3])<<24 |
-		stops(b[4])<<32 | stops(b[5])<<40 | stops(b[6])<<48 | stops(b[7])<<56
+	if (b[0]|b[1]|b[2]|b[3]|b[4]|b[5]|b[6]|b[7])&^low7 != 0 {
+		return highBits64(wideStops(b[0]), wideStops(b[1]), wideStops(b[2]), wideStops(b[3]),
+			wideStops(b[4]), wideStops(b[5]), wideStops(b[6]), wideStops(b[7]))
+	}
+	return highBits64(stops(b[0]), stops(b[1]), stops(b[2]), stops(b[3]),
+		stops(b[4]), stops(b[5]), stops(b[6]), stops(b[7]))
 }
 
-// stops has a bit for each of 8 bytes that may end a word: those up to the space, and
-// those beyond ASCII.
-func stops(x uint64) uint64 {
-	const low, gather = 0x7f7f7f7f7f7f7f7f, 0x0102040810204080
-	x = (^(x&low + 0x5f5f5f5f5f5f5f5f) | x) &^ low
-	return x >> 7 * gather >> 56
+const (
+	ones = 0x0101010101010101 // times a byte: that byte eight times
+	low7 = 0x7f * ones
+)
+
+// stops has the high bit of each of 8 bytes of ASCII that may end a word: up to the space.
+func stops(x uint64) uint64 { return ^(x + 0x5f*ones) &^ low7 }
+
+// wideStops is stops for any bytes: of those beyond ASCII it has those that may begin
+// white space, see spaceAt.
+func wideStops(x uint64) uint64 {
+	c2, e1, e2 := x^0xc2*ones, x^0xe1*ones, (x^0xe2*ones)&(0xfe*ones) // e2 and e3
+	others := (c2&low7 + low7 | c2) & (e1&low7 + low7 | e1) & (e2&low7 + low7 | e2)
+	return (^(x&low7+0x5f*ones)&^x | ^others) &^ low7
 }
+
+// highBits64 is the high bits of 64 bytes.
+func highBits64(a, b, c, d, e, f, g, h uint64) uint64 {
+	return highBits(a) | highBits(b)<<8 | highBits(c)<<16 | highBits(d)<<24 |
+		highBits(e)<<32 | highBits(f)<<40 | highBits(g)<<48 | highBits(h)<<56
+}
+
+// highBits is the high bits of 8 bytes of which nothing else is set.
+func highBits(x uint64) uint64 { return x >> 7 * 0x0102040810204080 >> 56 }
 
 // word counts the word that begins at data[at], if one does, byte by byte, and returns
 // where to go on.
 func (w *wordTally) word(data string, at int) int {
-	for i := at; i < len(data); {
-		c := data[i]
-		size := 1
-		space := asciiSpace[c] != 0
-		if c >= utf8.RuneSelf {
-			var r rune
-			r, size = utf8.DecodeRuneInString(data[i:])
-			space = unicode.IsSpace(r)
-		}
-		if space {
+	for i := at; i < len(data); i++ {
+		if size := spaceAt(data, i); size > 0 {
 			if i > at {
 				w.add(data[at:i])
 			}
 			return i + size
 		}
-		i += size
 	}
 	w.add(data[at:])
 	return len(data)
