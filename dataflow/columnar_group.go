@@ -272,7 +272,8 @@ func (t Table) SemiJoin(right Table, on On, opts ...JoinOption) Table {
 	return t.joined("SemiJoin", "semi", right, on, opts)
 }
 
-// AntiJoin is the rows of t that have no partner. A row with a null key has none.
+// AntiJoin is the rows of t that have no partner. A row with a null key has none. NotIn
+// takes nulls as SQL's NOT IN does.
 func (t Table) AntiJoin(right Table, on On, opts ...JoinOption) Table {
 	return t.joined("AntiJoin", "anti", right, on, opts)
 }

@@ -27,7 +27,7 @@ func (a *aggregate) Estimate(in ...float64) float64 {
 // Estimate implements dataflow.Estimator: each row of the larger side has one partner.
 func (j *hashJoin) Estimate(in ...float64) float64 {
 	switch j.Type {
-	case "semi", "anti", "antinull":
+	case "semi", "anti":
 		return max(1, in[left]/2)
 	}
 	return max(in[left], in[right])
