@@ -44,7 +44,15 @@ func (m *Memory) TryReserve(n int64) bool {
 		m.giveBack(n)
 		return false
 	}
+	m.mark()
 	return true
+}
+
+// mark notes what is reserved now, which nobody has refused, as the peak if it is.
+func (m *Memory) mark() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.peak = max(m.peak, m.used)
 }
 
 // take counts n bytes here, and what of them is borrowed in the pool.
@@ -58,7 +66,6 @@ func (m *Memory) take(n int64) bool {
 		return false
 	}
 	m.used += n
-	m.peak = max(m.peak, m.used)
 	return true
 }
 

@@ -104,3 +104,19 @@ func TestMemoryBorrowersAtOnce(t *testing.T) {
 		t.Errorf("lent %d at most of %d; left %d and %d", pool.Peak(), lent, root.Used(), pool.Used())
 	}
 }
+
+// What an ancestor refuses was never held.
+func TestMemoryPeakIsOfWhatWasGranted(t *testing.T) {
+	root := NewMemory("root", 100)
+	child := root.Child("child", 0)
+	if !child.TryReserve(60) || child.TryReserve(50) {
+		t.Fatal("60 of 100 bytes, and no 50 more, can be reserved")
+	}
+	child.Release(20)
+	if !child.TryReserve(10) {
+		t.Fatal("10 of 60 free bytes are refused")
+	}
+	if child.Peak() != 60 || root.Peak() != 60 {
+		t.Errorf("the peaks are %d and %d, want 60", child.Peak(), root.Peak())
+	}
+}
