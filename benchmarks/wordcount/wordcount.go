@@ -43,6 +43,10 @@ func Run(ctx context.Context, o Options) (harness.Result, error) {
 	if err != nil {
 		return res, err
 	}
+	closure, err := bin.Build(ctx, "./benchmarks/wordcount/closure")
+	if err != nil {
+		return res, err
+	}
 	out := func(name string) string { return filepath.Join(o.Work, "out-"+name) }
 	if err := harness.Command(ctx, out("truth"), plain, in); err != nil {
 		return res, err
@@ -71,6 +75,13 @@ func Run(ctx context.Context, o Options) (harness.Result, error) {
 			Check: func() error { return harness.SameLines(truth, out("process")+"/part-*") },
 		},
 		{
+			Name: "divisi, a user's closure", Version: "this", Command: "FlatMap with strings.Fields, in process",
+			Run: func(ctx context.Context) error {
+				return harness.Command(ctx, "", closure, "--memory", "512MiB", "--mode", "replace", "--progress", "none", in, out("closure"))
+			},
+			Check: func() error { return harness.SameLines(truth, out("closure")+"/part-*") },
+		},
+		{
 			Name: "plain Go", Version: res.Machine.Go, Command: "Scanner, strings.Fields, map",
 			Run:   func(ctx context.Context) error { return harness.Command(ctx, out("plain"), plain, in) },
 			Check: func() error { return harness.SameLines(truth, out("plain")) },
@@ -86,7 +97,7 @@ func Run(ctx context.Context, o Options) (harness.Result, error) {
 		Bytes: o.Bytes, Size: fmt.Sprintf("%.2f GB", float64(o.Bytes)/1e9),
 	}
 	res.Rows = append(res.Rows, harness.Compare(ctx, row, o.Runs, o.Log, entries...))
-	for _, name := range []string{"cluster", "process", "plain", "mawk"} {
+	for _, name := range []string{"cluster", "process", "closure", "plain", "mawk"} {
 		if err := os.RemoveAll(out(name)); err != nil {
 			return res, err
 		}
