@@ -127,7 +127,7 @@ func CPU(pid int) float64 {
 	return 0
 }
 
-// sampling is how often peaks are looked at. They are the kernel's own, so that only what
+// sampling is how often peaks are looked at, after a moment. They are the kernel's own, so that only what
 // grows in a process's last moments is missed.
 const sampling = 100 * time.Millisecond
 
@@ -140,19 +140,27 @@ func watchPeak(root int) func() int64 {
 	stop, done := make(chan struct{}), make(chan int64)
 	go func() {
 		var peak int64
-		tick := time.NewTicker(sampling) // looking at all processes is work too
-		defer tick.Stop()
-		for {
+		look := func() {
 			for _, p := range family(root) {
 				if p.pid != os.Getpid() {
 					peak = max(peak, p.peak)
 				}
 			}
+		}
+		// Looking at all processes is work too: seldom, but what is over soon is seen.
+		wait := sampling / 16
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		for {
+			look()
 			select {
 			case <-stop:
+				look() // those that go on
 				done <- peak
 				return
-			case <-tick.C:
+			case <-timer.C:
+				wait = min(2*wait, sampling)
+				timer.Reset(wait)
 			}
 		}
 	}()
