@@ -121,10 +121,13 @@ type Writer interface {
 // A Receipt is what an attempt reports of what it sealed, and all that Publish
 // needs. The coordinator journals it; Payload is the sink's own.
 type Receipt struct {
-	Task    TaskID `json:"task"`
-	Rows    int64  `json:"rows"`
-	Bytes   int64  `json:"bytes"`
-	Hash    uint64 `json:"hash"` // order-independent hash of the rows, see RowHash
+	Task  TaskID `json:"task"`
+	Rows  int64  `json:"rows"`
+	Bytes int64  `json:"bytes"`
+	// Hash is the order-independent hash of the rows, see RowHash, or 0 where the sink does
+	// not say. It is for people who compare: what is sealed is not made again, so that the
+	// engine, which compares what tasks leave for others, has nothing to compare it with.
+	Hash    uint64 `json:"hash,omitempty"`
 	Payload []byte `json:"payload,omitempty"`
 }
 

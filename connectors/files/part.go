@@ -80,12 +80,7 @@ func (p *part) Write(ctx context.Context, b dataflow.Batch) error {
 	if err != nil {
 		return p.fail(err)
 	}
-	p.receipt.Rows += b.NumRows()
-	h, err := dataflow.RowHash(b)
-	if err != nil {
-		return p.fail(err)
-	}
-	p.receipt.Hash += h
+	p.receipt.Rows += b.NumRows() // no hash: every file has a checksum
 	return nil
 }
 
