@@ -25,8 +25,8 @@ import (
 const failpointEnv = "DIVISI_TEST_FAILPOINT"
 
 // failpointCoordinator is a coordinator as "divisi coordinator" runs it, but for its
-// death and a journal that is replaced by a snapshot soon
-// and in which results do not wait for each other.
+// death, and a journal that is replaced by a snapshot soon and in which results do not
+// wait for each other.
 func failpointCoordinator(failpoint string) error {
 	step, times, _ := strings.Cut(failpoint, ":")
 	n, err := strconv.ParseInt(times, 10, 64)
