@@ -10,7 +10,8 @@ import (
 )
 
 // How a folder changes hands. Who starts holds the gate, a lock beside the folder, so
-// that they come one after the other. A folder that nobody has is locked, and that is
+// that they come one after the other, and says in it who it is: while journal is nobody's
+// name, the one that is displaced learns from there by whom. A folder that nobody has is locked, and that is
 // all. One that another process has is taken over in these steps:
 //
 //  1. journal is renamed to journal.taken. From here on whatever the other one writes goes
@@ -61,16 +62,16 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// acquire gets hold of a folder, which is made if need be.
-func acquire(dir string, takeOver bool) (*hold, error) {
+// acquire gets hold of a folder for self. It is made if need be.
+func acquire(dir string, takeOver bool, self Holder) (*hold, error) {
 	h := &hold{}
-	if err := h.acquire(dir, takeOver); err != nil {
+	if err := h.acquire(dir, takeOver, self); err != nil {
 		return nil, errors.Join(err, h.release())
 	}
 	return h, nil
 }
 
-func (h *hold) acquire(dir string, takeOver bool) (err error) {
+func (h *hold) acquire(dir string, takeOver bool, self Holder) (err error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return err
 	}
@@ -82,7 +83,10 @@ func (h *hold) acquire(dir string, takeOver bool) (err error) {
 		return fmt.Errorf("lock %s: %w", dir+gateSuffix, err)
 	}
 	if !free {
-		return fmt.Errorf("%w: another coordinator is starting on %s at this moment (try again; if it never ends, end that process)", ErrLocked, dir)
+		return fmt.Errorf("%w: %s is starting on %s at this moment (try again; if it never ends, end that process)", ErrLocked, readGate(dir), dir)
+	}
+	if err := self.write(h.gate); err != nil {
+		return err
 	}
 	if exists(dir+takenSuffix) && !exists(dir) {
 		return h.take(dir)

@@ -57,21 +57,26 @@ func (e *Fenced) Error() string {
 // Unwrap is ErrFenced.
 func (e *Fenced) Unwrap() error { return ErrFenced }
 
-// readHolder is what the lock file says; nothing when it is being written, or there is
-// none.
-func readHolder(d *folder) Holder {
-	var h Holder
-	b, err := d.root.ReadFile(lockName)
+// parseHolder is what a lock file says; nobody when it is being written, or there is none.
+func parseHolder(b []byte, err error) (h Holder) {
 	if err != nil || json.Unmarshal(b, &h) != nil {
 		return Holder{}
 	}
 	return h
 }
 
-// ReadHolder is who has the journal in a folder; nobody in particular when it does not
-// say.
+func readHolder(d *folder) Holder { return parseHolder(d.root.ReadFile(lockName)) }
+
+// readGate is the last one that has begun to start on dir.
+func readGate(dir string) Holder { return parseHolder(os.ReadFile(dir + gateSuffix)) }
+
+// ReadHolder is who has the journal in a folder, or is taking it over; nobody in
+// particular when it does not say.
 func ReadHolder(dir string) Holder {
 	d, err := openFolder(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return readGate(dir)
+	}
 	if err != nil {
 		return Holder{}
 	}

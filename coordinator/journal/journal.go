@@ -142,7 +142,9 @@ func Open(dir string, opt Options, replay func(Record) error) (_ *Journal, err e
 	if err != nil {
 		return nil, err
 	}
-	h, err := acquire(dir, opt.TakeOver)
+	self := Holder{PID: os.Getpid(), Since: time.Now().Round(0)}
+	self.Host, _ = os.Hostname() // for messages only
+	h, err := acquire(dir, opt.TakeOver, self)
 	if err != nil {
 		return nil, err
 	}
@@ -153,9 +155,8 @@ func Open(dir string, opt Options, replay func(Record) error) (_ *Journal, err e
 	}()
 	j := &Journal{
 		dir: dir, opt: opt, hold: h, wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
-		snapshots: snapshotting{due: opt.SnapshotBytes, result: make(chan result, 1)}, holder: Holder{PID: os.Getpid(), Since: time.Now().Round(0)},
+		snapshots: snapshotting{due: opt.SnapshotBytes, result: make(chan result, 1)}, holder: self,
 	}
-	j.holder.Host, _ = os.Hostname() // for messages only
 	if err := j.holder.write(j.lock); err != nil {
 		return nil, err
 	}

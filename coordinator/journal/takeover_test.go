@@ -89,6 +89,24 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// TestWhoIsTakingOverIsNamed: also before the new one has read what there is.
+func TestWhoIsTakingOverIsNamed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	old, _ := open(t, dir, Options{})
+	add(t, old, "acknowledged")
+	j, err := Open(dir, Options{TakeOver: true}, func(Record) error { return nil })
+	must(t, err)
+	var fenced *Fenced
+	if _, err := old.Append(rec("late")); !errors.As(err, &fenced) || fenced.Holder.PID != os.Getpid() {
+		t.Errorf("the old one: %v", err)
+	}
+	if _, err := Open(dir, Options{TakeOver: true}, nil); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
+		t.Errorf("a third one: %v", err)
+	}
+	must(t, old.Close())
+	must(t, j.Close())
+}
+
 // TestAnIdleOneFindsOut: also a journal that writes nothing ends when it was taken over.
 func TestAnIdleOneFindsOut(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
