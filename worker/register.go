@@ -32,21 +32,22 @@ type told struct {
 // register says who this is and takes the answer; the session is the worker's then.
 // cancel ends the session when the coordinator takes too long.
 func (w *Worker) register(ctx context.Context, s *session, cancel context.CancelCauseFunc) (told, error) {
-	late := time.AfterFunc(registerWithin, func() { cancel(errors.New("the coordinator does not answer a registration")) })
+	w.mu.Lock()
+	pages, named := w.registration()
+	w.mu.Unlock()
+	patience := registerWithin + time.Duration(named)*registerEach
+	late := time.AfterFunc(patience, func() { cancel(errors.New("the coordinator does not answer a registration")) })
 	defer late.Stop()
 	var err error
 	if s.stream, err = s.client.Attach(ctx); err != nil {
 		return told{}, err
 	}
-	w.mu.Lock()
-	pages, named := w.registration()
-	w.mu.Unlock()
 	for _, p := range pages {
 		if err := s.stream.Send(&pb.FromWorker{Body: &pb.FromWorker_Register{Register: p}}); err != nil {
 			_, err = s.stream.Recv() // the reason comes here
 			return told{}, err
 		}
-		late.Reset(registerWithin + time.Duration(named)*registerEach)
+		late.Reset(patience)
 	}
 	first, err := s.stream.Recv()
 	if err != nil {
