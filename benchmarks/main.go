@@ -30,6 +30,7 @@ type options struct {
 	bytes int64
 	runs  int
 	prof  string
+	slow  bool
 	log   io.Writer
 }
 
@@ -39,7 +40,7 @@ var benchmarks = []struct {
 	run  func(ctx context.Context, o options) (harness.Result, error)
 }{
 	{"wordcount", func(ctx context.Context, o options) (harness.Result, error) {
-		return wordcount.Run(ctx, wordcount.Options{Work: o.work, Bytes: o.bytes, Vocabulary: 1_000_000, Runs: o.runs, Log: o.log})
+		return wordcount.Run(ctx, wordcount.Options{Work: o.work, Bytes: o.bytes, Vocabulary: 1_000_000, Runs: o.runs, Slow: o.slow, Log: o.log})
 	}},
 	{"terasort", func(ctx context.Context, o options) (harness.Result, error) {
 		return terasort.Run(ctx, terasort.Options{Work: o.work, Bytes: 2 * o.bytes, Memory: 512, Runs: o.runs, Log: o.log})
@@ -88,6 +89,7 @@ func main() {
 	flag.Int64Var(&o.bytes, "bytes", 1_000_000_000, "size of the input")
 	flag.IntVar(&o.runs, "runs", 5, "counted runs of each contender; for the prices of durability to within a percent, 30")
 	flag.StringVar(&o.prof, "profiles", "", "folder for profiles, of the benchmarks that make some")
+	flag.BoolVar(&o.slow, "slow", false, "also peers that need minutes: Spark")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

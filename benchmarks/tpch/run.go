@@ -31,8 +31,8 @@ func Run(ctx context.Context, o Options) (res harness.Result, err error) {
 	if o.Work, err = filepath.Abs(o.Work); err != nil {
 		return res, err
 	}
-	t := tools{dir: filepath.Join(o.Work, "venv-tpch"), log: o.Log}
-	if err := t.install(ctx); err != nil {
+	t := newTools(filepath.Join(o.Work, "venv-tpch"), o.Log)
+	if err := t.Install(ctx); err != nil {
 		return res, err
 	}
 	data := filepath.Join(o.Work, fmt.Sprintf("tpch-%d", o.Scale))
@@ -49,7 +49,7 @@ func Run(ctx context.Context, o Options) (res harness.Result, err error) {
 		return res, err
 	}
 	defer func() { err = errors.Join(err, ours.stop()) }()
-	duck, err := start(ctx, t.program("python"), "benchmarks/tpch/testdata/serve.py", data, "benchmarks/tpch/testdata/sql", strconv.Itoa(threads), strconv.Itoa(o.Scale))
+	duck, err := start(ctx, t.Program("python"), "benchmarks/tpch/testdata/serve.py", data, "benchmarks/tpch/testdata/sql", strconv.Itoa(threads), strconv.Itoa(o.Scale))
 	if err != nil {
 		return res, err
 	}
@@ -59,8 +59,7 @@ func Run(ctx context.Context, o Options) (res harness.Result, err error) {
 	row := harness.Row{
 		Work: fmt.Sprintf("TPC-H, scale factor %d, all queries over Parquet, %d threads", o.Scale, threads), Bytes: size, Size: fmt.Sprintf("%.2f GB", float64(size)/1e9),
 	}
-	version := harness.VersionOf(t.program("python"), "-c", "import duckdb; print(duckdb.__version__)")
-	res.Rows = append(res.Rows, b.all(ctx, row, version))
+	res.Rows = append(res.Rows, b.all(ctx, row, t.Version("duckdb")))
 	return res, nil
 }
 

@@ -12,38 +12,18 @@ import (
 	"github.com/divisi-data/divisi/benchmarks/harness"
 )
 
-// tools are the peer and the maker of tables, in a Python environment of their own.
-type tools struct {
-	dir string
-	log io.Writer
-}
+// tools are the peer and the maker of tables.
+type tools struct{ harness.Python }
 
-// packages are what is installed.
-var packages = []string{"duckdb==2.0.1", "tpchgen-cli==4.0.0"}
-
-func (t tools) program(name string) string { return filepath.Join(t.dir, "bin", name) }
-
-// install makes the environment unless it is there.
-func (t tools) install(ctx context.Context) error {
-	done := filepath.Join(t.dir, "installed")
-	if _, err := os.Stat(done); err == nil {
-		return nil
-	}
-	fmt.Fprintf(t.log, "installing %v\n", packages)
-	if err := harness.Command(ctx, "", "python3", "-m", "venv", t.dir); err != nil {
-		return err
-	}
-	if err := harness.Command(ctx, "", t.program("pip"), append([]string{"install", "--quiet"}, packages...)...); err != nil {
-		return err
-	}
-	return os.WriteFile(done, nil, 0o644)
+func newTools(dir string, log io.Writer) tools {
+	return tools{harness.Python{Dir: dir, Packages: []string{"duckdb==2.0.1", "tpchgen-cli==4.0.0"}, Log: log}}
 }
 
 // tables makes the tables once and keeps them: how many bytes their files have. A file
 // is one row group, and the large tables have several.
 func (t tools) tables(ctx context.Context, dir string, scale int) (size int64, err error) {
 	if _, err := os.Stat(dir); err != nil {
-		fmt.Fprintf(t.log, "making the tables of scale factor %d\n", scale)
+		fmt.Fprintf(t.Log, "making the tables of scale factor %d\n", scale)
 		part := dir + ".part"
 		if err := os.RemoveAll(part); err != nil {
 			return 0, err
@@ -52,7 +32,7 @@ func (t tools) tables(ctx context.Context, dir string, scale int) (size int64, e
 			name  string
 			files int
 		}{{"region", 1}, {"nation", 1}, {"supplier", 1}, {"customer", 1}, {"part", 1}, {"partsupp", 2 * scale}, {"orders", 2 * scale}, {"lineitem", 8 * scale}} {
-			if err := harness.Command(ctx, "", t.program("tpchgen-cli"), "parquet", "-s", strconv.Itoa(scale), "--row-group-bytes=128MB",
+			if err := harness.Command(ctx, "", t.Program("tpchgen-cli"), "parquet", "-s", strconv.Itoa(scale), "--row-group-bytes=128MB",
 				"-T", table.name, "-p", strconv.Itoa(table.files), "-o", part); err != nil {
 				return 0, err
 			}

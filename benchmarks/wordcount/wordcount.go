@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/divisi-data/divisi/benchmarks/harness"
@@ -20,92 +21,109 @@ type Options struct {
 	Bytes      int64
 	Vocabulary int
 	Runs       int
+	Slow       bool // also peers that need minutes
 	Log        io.Writer
+}
+
+type bench struct {
+	o       Options
+	machine harness.Machine
+	in      string
+	truth   string // the digest of the right output
+	outs    []string
+
+	divisi, job, closure, plain string // programs
 }
 
 // Run runs it.
 func Run(ctx context.Context, o Options) (harness.Result, error) {
 	res := harness.Result{Name: "wordcount", Machine: harness.ThisMachine()}
-	in, err := Text(o)
+	b := &bench{o: o, machine: res.Machine}
+	if err := b.prepare(ctx); err != nil {
+		return res, err
+	}
+	defer b.clean()
+	peers, err := b.peers(ctx)
 	if err != nil {
 		return res, err
-	}
-	bin := harness.Binaries{Dir: filepath.Join(o.Work, "bin")}
-	divisi, err := bin.Build(ctx, "./cmd/divisi")
-	if err != nil {
-		return res, err
-	}
-	job, err := bin.Build(ctx, "./examples/wordcount")
-	if err != nil {
-		return res, err
-	}
-	plain, err := bin.Build(ctx, "./benchmarks/wordcount/plain")
-	if err != nil {
-		return res, err
-	}
-	closure, err := bin.Build(ctx, "./benchmarks/wordcount/closure")
-	if err != nil {
-		return res, err
-	}
-	out := func(name string) string { return filepath.Join(o.Work, "out-"+name) }
-	if err := harness.Command(ctx, out("truth"), plain, in); err != nil {
-		return res, err
-	}
-	truth, err := harness.Digest(out("truth"))
-	if err != nil {
-		return res, err
-	}
-	defer os.Remove(out("truth"))
-
-	cluster := &harness.Cluster{Divisi: divisi, Workers: 3, Slots: 1, Memory: "256MiB", Dir: filepath.Join(o.Work, "cluster")}
-	entries := []harness.Entry{
-		{
-			Name: "divisi, cluster of 3 workers", Version: "this", Command: "wordcount --cluster … IN OUT",
-			Before: cluster.Start, After: cluster.Stop,
-			Run: func(ctx context.Context) error {
-				return harness.Command(ctx, "", job, "--cluster", cluster.Coordinator, "--mode", "replace", "--progress", "none", in, out("cluster"))
-			},
-			Check: func() error { return harness.SameLines(truth, out("cluster")+"/part-*") },
-		},
-		{
-			Name: "divisi, in process", Version: "this", Command: "wordcount IN OUT",
-			Run: func(ctx context.Context) error {
-				return harness.Command(ctx, "", job, "--memory", "512MiB", "--mode", "replace", "--progress", "none", in, out("process"))
-			},
-			Check: func() error { return harness.SameLines(truth, out("process")+"/part-*") },
-		},
-		{
-			Name: "divisi, a user's closure", Version: "this", Command: "FlatMap with strings.Fields, in process",
-			Run: func(ctx context.Context) error {
-				return harness.Command(ctx, "", closure, "--memory", "512MiB", "--mode", "replace", "--progress", "none", in, out("closure"))
-			},
-			Check: func() error { return harness.SameLines(truth, out("closure")+"/part-*") },
-		},
-		{
-			Name: "plain Go", Version: res.Machine.Go, Command: "Scanner, strings.Fields, map",
-			Run:   func(ctx context.Context) error { return harness.Command(ctx, out("plain"), plain, in) },
-			Check: func() error { return harness.SameLines(truth, out("plain")) },
-		},
-		{
-			Name: "mawk", Version: harness.VersionOf("mawk", "-W", "version"), Command: mawk,
-			Run:   func(ctx context.Context) error { return harness.Command(ctx, out("mawk"), "mawk", mawk, in) },
-			Check: func() error { return harness.SameLines(truth, out("mawk")) },
-		},
 	}
 	row := harness.Row{
 		Work:  fmt.Sprintf("word count, Zipf text, %d distinct words", o.Vocabulary),
 		Bytes: o.Bytes, Size: fmt.Sprintf("%.2f GB", float64(o.Bytes)/1e9),
 	}
-	res.Rows = append(res.Rows, harness.Compare(ctx, row, o.Runs, o.Log, entries...))
-	for _, name := range []string{"cluster", "process", "closure", "plain", "mawk"} {
-		if err := os.RemoveAll(out(name)); err != nil {
-			return res, err
-		}
-	}
+	res.Rows = append(res.Rows, harness.Compare(ctx, row, o.Runs, o.Log, append(b.ours(), peers...)...))
 	return res, nil
 }
 
-const mawk = `{ for (i = 1; i <= NF; i++) n[$i]++ } END { for (w in n) printf "%s\t%d\n", w, n[w] }`
+// prepare makes the input, the programs and the truth.
+func (b *bench) prepare(ctx context.Context) (err error) {
+	if b.in, err = Text(b.o); err != nil {
+		return err
+	}
+	bin := harness.Binaries{Dir: filepath.Join(b.o.Work, "bin")}
+	for pkg, to := range map[string]*string{
+		"./cmd/divisi": &b.divisi, "./examples/wordcount": &b.job, "./benchmarks/wordcount/closure": &b.closure, "./benchmarks/wordcount/plain": &b.plain,
+	} {
+		if *to, err = bin.Build(ctx, pkg); err != nil {
+			return err
+		}
+	}
+	if err := harness.Command(ctx, b.out("truth"), b.plain, b.in); err != nil {
+		return err
+	}
+	b.truth, err = harness.Digest(b.out("truth"))
+	return err
+}
+
+// out is where a contender's output is, until clean.
+func (b *bench) out(name string) string {
+	path := filepath.Join(b.o.Work, "out-"+name)
+	if !slices.Contains(b.outs, path) {
+		b.outs = append(b.outs, path)
+	}
+	return path
+}
+
+func (b *bench) clean() {
+	for _, path := range b.outs {
+		if err := os.RemoveAll(path); err != nil {
+			fmt.Fprintln(b.o.Log, err)
+		}
+	}
+}
+
+// same compares a contender's whole output, whose files are what its name and glob give,
+// with the truth.
+func (b *bench) same(name, glob string) func() error {
+	return func() error { return harness.SameLines(b.truth, b.out(name)+glob) }
+}
+
+// ours are this engine's contenders.
+func (b *bench) ours() []harness.Entry {
+	cluster := &harness.Cluster{Divisi: b.divisi, Workers: 3, Slots: 1, Memory: "256MiB", Dir: filepath.Join(b.o.Work, "cluster")}
+	run := func(ctx context.Context, program, name string, args ...string) error {
+		args = append(args, "--mode", "replace", "--progress", "none", b.in, b.out(name))
+		return harness.Command(ctx, "", program, args...)
+	}
+	return []harness.Entry{
+		{
+			Name: "divisi, cluster of 3 workers", Version: "this", Command: "wordcount --cluster … IN OUT",
+			Before: cluster.Start, After: cluster.Stop,
+			Run:   func(ctx context.Context) error { return run(ctx, b.job, "cluster", "--cluster", cluster.Coordinator) },
+			Check: b.same("cluster", "/part-*"),
+		},
+		{
+			Name: "divisi, in process", Version: "this", Command: "wordcount IN OUT",
+			Run:   func(ctx context.Context) error { return run(ctx, b.job, "process", "--memory", "512MiB") },
+			Check: b.same("process", "/part-*"),
+		},
+		{
+			Name: "divisi, a user's closure", Version: "this", Command: "FlatMap with strings.Fields, in process",
+			Run:   func(ctx context.Context) error { return run(ctx, b.closure, "closure", "--memory", "512MiB") },
+			Check: b.same("closure", "/part-*"),
+		},
+	}
+}
 
 // Text writes the input once and keeps it: its name. Of the options it needs Work, Bytes,
 // Vocabulary and Log.
