@@ -44,20 +44,20 @@ func Run(ctx context.Context, o Options) (res harness.Result, err error) {
 	if err != nil {
 		return res, err
 	}
-	ours, err := start(ctx, query, "serve", data)
+	ours, err := harness.StartServer(ctx, query, "serve", data)
 	if err != nil {
 		return res, err
 	}
-	defer func() { err = errors.Join(err, ours.stop()) }()
-	duck, err := start(ctx, t.Program("python"), "benchmarks/tpch/testdata/serve.py", data, "benchmarks/tpch/testdata/sql", strconv.Itoa(threads), strconv.Itoa(o.Scale))
+	defer func() { err = errors.Join(err, ours.Stop()) }()
+	duck, err := harness.StartServer(ctx, t.Program("python"), "benchmarks/tpch/testdata/serve.py", data, "benchmarks/tpch/testdata/sql", strconv.Itoa(harness.Threads), strconv.Itoa(o.Scale))
 	if err != nil {
 		return res, err
 	}
-	defer func() { err = errors.Join(err, duck.stop()) }()
-	b := bench{o: o, out: filepath.Join(o.Work, "out-tpch"), servers: []*server{ours, duck}}
+	defer func() { err = errors.Join(err, duck.Stop()) }()
+	b := bench{o: o, out: filepath.Join(o.Work, "out-tpch"), servers: []*harness.Server{ours, duck}}
 	defer os.RemoveAll(b.out)
 	row := harness.Row{
-		Work: fmt.Sprintf("TPC-H, scale factor %d, all queries over Parquet, %d threads", o.Scale, threads), Bytes: size, Size: fmt.Sprintf("%.2f GB", float64(size)/1e9),
+		Work: fmt.Sprintf("TPC-H, scale factor %d, all queries over Parquet, %d threads", o.Scale, harness.Threads), Bytes: size, Size: fmt.Sprintf("%.2f GB", float64(size)/1e9),
 	}
 	res.Rows = append(res.Rows, b.all(ctx, row, t.Version("duckdb")))
 	return res, nil
@@ -66,7 +66,7 @@ func Run(ctx context.Context, o Options) (res harness.Result, err error) {
 type bench struct {
 	o       Options
 	out     string
-	servers []*server // this engine's, and DuckDB's
+	servers []*harness.Server // this engine's, and DuckDB's
 }
 
 // all runs the queries and makes one row of them.
@@ -85,7 +85,7 @@ func (b *bench) entry(q, who int, name, version string) harness.Entry {
 	dir := filepath.Join(b.out, strconv.Itoa(who))
 	e := harness.Entry{
 		Name: name, Version: version, Command: "one process for all queries",
-		Run: func(context.Context) error { return b.servers[who].run(q, dir) },
+		Run: func(context.Context) error { return b.servers[who].Run(q, dir) },
 	}
 	if who == 0 {
 		e.Check = func() error {
@@ -108,7 +108,7 @@ func (b *bench) entry(q, who int, name, version string) harness.Entry {
 
 // sum adds up the rows of single queries, whose ratios become figures. The first
 // contender is this engine, as on the rest of the page.
-func sum(row harness.Row, each []harness.Row, servers []*server) harness.Row {
+func sum(row harness.Row, each []harness.Row, servers []*harness.Server) harness.Row {
 	row.Contenders = make([]harness.Contender, 2)
 	logs, right, over := 0.0, 0.0, 0.0
 	for q, r := range each {
@@ -119,7 +119,7 @@ func sum(row harness.Row, each []harness.Row, servers []*server) harness.Row {
 			to.Checked = c.Checked && (q == 0 || to.Checked)
 			to.Error = strings.TrimSpace(to.Error + " " + c.Error)
 			to.Seconds, to.CPU = add(to.Seconds, c.Seconds), add(to.CPU, c.CPU)
-			to.Peak = servers[i].peak()
+			to.Peak = servers[i].Peak()
 			if to.Figures == nil {
 				to.Figures = map[string]float64{}
 			}

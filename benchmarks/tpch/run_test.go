@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,7 +20,7 @@ func TestServe(t *testing.T) {
 	}
 	var answers bytes.Buffer
 	asked := fmt.Sprintf("6 %s/a\n23 %s/b\n14 %s/c\n6 %s/a\n", dir, dir, dir, dir)
-	if err := Serve(t.Context(), data, strings.NewReader(asked), &answers); err != nil {
+	if err := harness.Serve(t.Context(), Query, data, strings.NewReader(asked), &answers); err != nil {
 		t.Fatal(err)
 	}
 	got := strings.Split(strings.TrimSpace(answers.String()), "\n")
@@ -41,7 +40,7 @@ func TestServe(t *testing.T) {
 			t.Errorf("query %d: %s", q, problem)
 		}
 	}
-	if err := Serve(t.Context(), data, strings.NewReader("6\n"), &answers); err == nil {
+	if err := harness.Serve(t.Context(), Query, data, strings.NewReader("6\n"), &answers); err == nil {
 		t.Error("a line without a folder is served")
 	}
 }
@@ -53,7 +52,7 @@ func TestSum(t *testing.T) {
 			{Name: "ours", Seconds: []float64{ours, ours}, CPU: []float64{ours, ours}, Checked: fault == "", Error: fault, Ratio: ratio},
 		}}
 	}
-	none := []*server{{cmd: &exec.Cmd{}}, {cmd: &exec.Cmd{}}}
+	none := []*harness.Server{{}, {}}
 	row := sum(harness.Row{}, []harness.Row{query(1, 1, 1, ""), query(8, 2, 4, "")}, none)
 	ours, duck := row.Contenders[0], row.Contenders[1]
 	if ours.Median() != 9 || duck.Median() != 3 || duck.Ratio != 3./9 || !ours.Checked {

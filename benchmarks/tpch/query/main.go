@@ -16,12 +16,13 @@ import (
 	"os"
 
 	divisi "github.com/divisi-data/divisi"
+	"github.com/divisi-data/divisi/benchmarks/harness"
 	"github.com/divisi-data/divisi/benchmarks/tpch"
 )
 
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == "serve" {
-		if err := tpch.Serve(context.Background(), os.Args[2], os.Stdin, os.Stdout); err != nil {
+		if err := harness.Serve(context.Background(), tpch.Query, os.Args[2], os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "query serve:", err)
 			os.Exit(1)
 		}
