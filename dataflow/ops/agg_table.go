@@ -22,8 +22,8 @@ type groupTable struct {
 	nulls int // the word of null bits, or -1
 	n     int // groups and one
 
-	slots  []uint64 // low half of the hash, number of the group; 0 is free
-	shift  uint
+	slots  []uint64  // low half of the hash, number of the group; 0 is free
+	shift  uint      // of that half, to the slot where its probe begins
 	keys   []uint64  // by group
 	places [][]int64 // by column of text and group: where long text is in the arena
 	arena  []byte
@@ -94,7 +94,7 @@ func isText(t arrow.DataType) bool { return t.ID() == arrow.STRING || t.ID() == 
 func (g *groupTable) reset() {
 	if len(g.slots) > 4*partialGroups || g.slots == nil {
 		g.slots = make([]uint64, 64)
-		g.shift = 64 - 6
+		g.shift = 32 - 6
 		g.keys, g.arena = nil, nil
 	} else {
 		clear(g.slots)
@@ -120,9 +120,12 @@ func (g *groupTable) textBytes() int64 { return int64(len(g.arena)) }
 func (g *groupTable) find(keys []arrow.Array, n int, sel, gids []int32) (missed []int32) {
 	g.load(keys, n)
 	g.missed = g.missed[:0]
-	if g.width == 1 {
+	switch {
+	case len(g.slots) >= aheadSlots:
+		g.findAhead(sel, gids)
+	case g.width == 1:
 		g.findNumbers(sel, gids)
-	} else {
+	default:
 		g.findWords(sel, gids)
 	}
 	return g.missed
@@ -140,7 +143,7 @@ func (g *groupTable) findNumbers(sel, gids []int32) {
 			gids[i] = lastGroup
 			continue
 		}
-		for at := h >> shift; ; at = (at + 1) & mask {
+		for at := uint64(uint32(h)) >> shift; ; at = (at + 1) & mask {
 			s := slots[at&mask]
 			if s == 0 {
 				gids[i] = g.insert(i, h, at)
@@ -158,39 +161,49 @@ func (g *groupTable) findNumbers(sel, gids []int32) {
 }
 
 func (g *groupTable) findWords(sel, gids []int32) {
-	long := false
-	for _, t := range g.texts {
-		long = long || t.long
+	long := g.longText()
+	for _, i := range sel {
+		gids[i] = g.findRow(int(i), long)
 	}
-	width := g.width
-	for _, r := range sel {
-		i := int(r)
-		h, key := g.hashes[i], g.words[i*width:(i+1)*width]
-		mask := uint64(len(g.slots) - 1)
-	probe:
-		for at := h >> g.shift; ; at = (at + 1) & mask {
-			s := g.slots[at]
-			if s == 0 {
-				gids[i] = g.insert(i, h, at)
-				break
-			}
-			if s>>32 != h&math.MaxUint32 {
-				continue
-			}
-			gid := int(uint32(s))
-			have := g.keys[gid*width : (gid+1)*width]
-			for w, x := range key {
-				if have[w] != x {
-					continue probe
-				}
-			}
-			if long && !g.sameText(i, gid) {
-				continue
-			}
-			gids[i] = int32(gid)
-			break
+}
+
+// longText says whether text of the batch at hand does not fit into its words.
+func (g *groupTable) longText() bool {
+	for _, t := range g.texts {
+		if t.long {
+			return true
 		}
 	}
+	return false
+}
+
+// findRow is the group of row i, made if it is new; 0 if there is no room.
+func (g *groupTable) findRow(i int, long bool) int32 {
+	h, mask := g.hashes[i], uint64(len(g.slots)-1)
+	for at := g.home(h); ; at = (at + 1) & mask {
+		s := g.slots[at]
+		if s == 0 {
+			return g.insert(i, h, at)
+		}
+		if gid := int(uint32(s)); s>>32 == h&math.MaxUint32 && g.same(i, gid, long) {
+			return int32(gid)
+		}
+	}
+}
+
+// home is where the probe of a hash begins.
+func (g *groupTable) home(h uint64) uint64 { return uint64(uint32(h)) >> g.shift }
+
+// same compares the key of row i with a group's.
+func (g *groupTable) same(i, gid int, long bool) bool {
+	w := g.width
+	key, have := g.words[i*w:(i+1)*w], g.keys[gid*w:(gid+1)*w]
+	for j, x := range key {
+		if have[j] != x {
+			return false
+		}
+	}
+	return !long || g.sameText(i, gid)
 }
 
 // sameText compares the long text of row i with a group's.
@@ -267,24 +280,23 @@ func (g *groupTable) more(n int) bool {
 
 func (g *groupTable) free(h uint64) uint64 {
 	mask := uint64(len(g.slots) - 1)
-	at := h >> g.shift
+	at := g.home(h)
 	for g.slots[at] != 0 {
 		at = (at + 1) & mask
 	}
 	return at
 }
 
-// rehash doubles the table. Hashes are worked out anew from the keys.
+// rehash doubles the table. What slots say of hashes is enough for that; it goes through
+// both tables in order.
 func (g *groupTable) rehash() {
 	old := g.slots
 	g.slots = make([]uint64, 2*len(old))
 	g.shift--
 	for _, s := range old {
-		if s == 0 {
-			continue
+		if s != 0 {
+			g.slots[g.free(s>>32)] = s
 		}
-		gid := int(uint32(s))
-		g.slots[g.free(hashWords(g.keys[gid*g.width:(gid+1)*g.width]))] = s
 	}
 }
 

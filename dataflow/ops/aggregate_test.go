@@ -3,6 +3,7 @@ package ops
 import (
 	"fmt"
 	"math/big"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -241,27 +242,82 @@ func TestAggregatePartial(t *testing.T) {
 	}
 }
 
-// One slot of the table takes many keys.
+// One slot of the table takes many keys, also in a table so large that rows are looked for
+// ahead, and keys stay found when it grows.
 func TestGroupsCollide(t *testing.T) {
-	g := &groupTable{}
-	g.init([]arrow.Field{{Name: "k", Type: i64}, {Name: "l", Type: i64}})
-	g.room = func(int, int64) bool { return true }
-	n := 500
-	g.words, g.hashes = make([]uint64, 2*n), make([]uint64, n)
-	for i := range n {
-		g.words[2*i], g.words[2*i+1] = uint64(i%100), 7
-		g.hashes[i] = 5 // as if all hashes were alike
+	for _, size := range []int{1024, aheadSlots} {
+		g := &groupTable{}
+		g.init([]arrow.Field{{Name: "k", Type: i64}, {Name: "l", Type: i64}})
+		g.room = func(int, int64) bool { return true }
+		n := 500
+		g.words, g.hashes = make([]uint64, 2*n), make([]uint64, n)
+		for i := range n {
+			g.words[2*i], g.words[2*i+1] = uint64(i%100), 7
+			g.hashes[i] = 5 // as if all hashes were alike
+		}
+		gids := make([]int32, n)
+		g.slots, g.shift = make([]uint64, size), uint(32-bits.Len(uint(size-1)))
+		rows := make([]int32, n)
+		for i := range rows {
+			rows[i] = int32(i)
+		}
+		find := g.findWords
+		if size >= aheadSlots {
+			find = g.findAhead
+		}
+		for range 2 {
+			find(rows, gids)
+			for i, id := range gids {
+				if int(id) != i%100+1 {
+					t.Fatalf("row %d is in group %d", i, id)
+				}
+			}
+			g.rehash()
+		}
 	}
-	gids := make([]int32, n)
-	g.slots, g.shift = make([]uint64, 1024), 54 // not rehashed: that would work out true hashes
-	rows := make([]int32, n)
-	for i := range rows {
-		rows[i] = int32(i)
-	}
-	g.findWords(rows, gids)
-	for i, id := range gids {
-		if int(id) != i%100+1 {
-			t.Fatalf("row %d is in group %d", i, id)
+}
+
+// A table grows through all sizes, beside a map.
+func TestGroupsGrow(t *testing.T) {
+	for _, fields := range [][]arrow.Field{{{Name: "k", Type: i64}}, {{Name: "k", Type: i64, Nullable: true}}} {
+		g := &groupTable{}
+		g.init(fields)
+		g.room = func(int, int64) bool { return true }
+		rng := rand.New(rand.NewPCG(3, 5))
+		want := map[int64]int32{}
+		sel, gids := make([]int32, 1000), make([]int32, 1000)
+		for i := range sel {
+			sel[i] = int32(i)
+		}
+		for g.n < 4*aheadSlots {
+			b := array.NewInt64Builder(memory.DefaultAllocator)
+			for range sel {
+				k := rng.Int64N(5 * aheadSlots)
+				if k == 7 && fields[0].Nullable {
+					b.AppendNull()
+					continue
+				}
+				b.Append(k << (k % 40)) // of all magnitudes
+			}
+			a := b.NewInt64Array()
+			if missed := g.find([]arrow.Array{a}, len(sel), sel, gids); len(missed) > 0 {
+				t.Fatalf("%d rows found no room", len(missed))
+			}
+			for i, id := range gids {
+				k := int64(-1)
+				if a.IsValid(i) {
+					k = a.Value(i)
+				}
+				if have, ok := want[k]; !ok && int(id) != len(want)+1 || ok && have != id {
+					t.Fatalf("%d is in group %d, was in %d of %d", k, id, have, len(want))
+				}
+				want[k] = id
+			}
+			a.Release()
+			b.Release()
+		}
+		if len(want) != g.n-1 {
+			t.Errorf("%d groups, want %d", g.n-1, len(want))
 		}
 	}
 }
