@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/divisi-data/divisi/benchmarks/columnar"
 	"github.com/divisi-data/divisi/benchmarks/durability"
 	"github.com/divisi-data/divisi/benchmarks/harness"
 	"github.com/divisi-data/divisi/benchmarks/s3"
@@ -56,6 +57,9 @@ var benchmarks = []struct {
 	}},
 	{"tpch", func(ctx context.Context, o options) (harness.Result, error) {
 		return tpch.Run(ctx, tpch.Options{Work: o.work, Scale: int(max(1, o.bytes/1_000_000_000)), Runs: o.runs, Log: o.log})
+	}},
+	{"columnar", func(ctx context.Context, o options) (harness.Result, error) {
+		return columnar.Run(ctx, columnar.Options{Work: o.work, Rows: o.bytes / 50, Runs: o.runs, Log: o.log})
 	}},
 	{"kafka", func(ctx context.Context, o options) (harness.Result, error) { return tested(ctx, o, "kafka") }},
 }
