@@ -20,6 +20,7 @@ import (
 	"github.com/divisi-data/divisi/benchmarks/harness"
 	"github.com/divisi-data/divisi/benchmarks/s3"
 	"github.com/divisi-data/divisi/benchmarks/scheduling"
+	"github.com/divisi-data/divisi/benchmarks/startup"
 	"github.com/divisi-data/divisi/benchmarks/terasort"
 	"github.com/divisi-data/divisi/benchmarks/tpch"
 	"github.com/divisi-data/divisi/benchmarks/wordcount"
@@ -60,6 +61,9 @@ var benchmarks = []struct {
 	}},
 	{"columnar", func(ctx context.Context, o options) (harness.Result, error) {
 		return columnar.Run(ctx, columnar.Options{Work: o.work, Rows: o.bytes / 50, Runs: o.runs, Log: o.log})
+	}},
+	{"startup", func(ctx context.Context, o options) (harness.Result, error) {
+		return startup.Run(ctx, startup.Options{Work: o.work, Runs: o.runs, Slow: o.slow, Log: o.log})
 	}},
 	{"kafka", func(ctx context.Context, o options) (harness.Result, error) { return tested(ctx, o, "kafka") }},
 }
