@@ -3,10 +3,7 @@ package client
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/user"
@@ -44,8 +41,9 @@ type ShippedFile struct {
 // the job is in the coordinator's journal.
 func (c *Client) Submit(ctx context.Context, s Submission) (string, error) {
 	var arts []artifact
+	sums := userSums()
 	if s.Binary != "" {
-		a, err := sum(s.Binary)
+		a, err := sums.sum(s.Binary)
 		if err != nil {
 			return "", err
 		}
@@ -54,7 +52,7 @@ func (c *Client) Submit(ctx context.Context, s Submission) (string, error) {
 	}
 	s.Job.Files = nil
 	for _, f := range s.Files {
-		a, err := sum(f.Path)
+		a, err := sums.sum(f.Path)
 		if err != nil {
 			return "", err
 		}
@@ -86,20 +84,6 @@ func (c *Client) Submit(ctx context.Context, s Submission) (string, error) {
 type artifact struct {
 	path, sha string
 	size      int64
-}
-
-func sum(path string) (artifact, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return artifact{}, fmt.Errorf("upload: %w", err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
-	if err != nil {
-		return artifact{}, fmt.Errorf("upload: %w", err)
-	}
-	return artifact{path, hex.EncodeToString(h.Sum(nil)), n}, nil
 }
 
 // upload sends the artifacts that the cluster does not have.
