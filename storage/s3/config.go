@@ -138,7 +138,7 @@ func newFS(c config, bucket string, set settings) (*FS, error) {
 	}
 	core.SetAppInfo("divisi", "1")
 	return &FS{
-		bucket: bucket, marks: c.marks, core: core, creds: provider, refresh: creds.Expire, close: transport.CloseIdleConnections,
+		bucket: bucket, marks: c.marks, core: core, creds: provider, getter: getter{send: transport, keys: creds}, refresh: creds.Expire, close: transport.CloseIdleConnections,
 		set: set, inFly: semaphore.NewWeighted(set.uploads), alive: make(chan struct{}),
 	}, nil
 }

@@ -52,64 +52,46 @@ func (p *pace) hedge() bool {
 // usual it is asked for a second time, and whichever comes first is taken.
 func (f *file) fetch(ctx context.Context, dst []byte, off int64) error {
 	ctx, cancel := context.WithCancel(ctx)
-	var work sync.WaitGroup
-	defer work.Wait() // nobody writes into dst after this
 	defer cancel()
-
 	began := time.Now()
-	first, second := make(chan error, 1), make(chan error, 1)
-	work.Go(func() { first <- f.get(ctx, dst, off) })
-	late := time.NewTimer(f.fs.pace.patience(f.fs.set.hedge))
-	defer late.Stop()
-	select {
-	case err := <-first:
+	var other []byte // filled by the second request; nil where there is none or it failed
+	second := make(chan struct{})
+	late := time.AfterFunc(f.fs.pace.patience(f.fs.set.hedge), func() {
+		defer close(second)
+		if !f.fs.pace.hedge() {
+			return
+		}
+		p := make([]byte, len(dst))
+		if f.read(ctx, p, off) == nil {
+			other = p
+			cancel() // the first
+		}
+	})
+	err := f.read(ctx, dst, off)
+	if late.Stop() {
 		if err == nil {
 			f.fs.pace.took(time.Since(began))
 		}
 		return err
-	case <-late.C:
 	}
-	if !f.fs.pace.hedge() {
-		return <-first
+	if err == nil {
+		cancel() // the second
 	}
-	other := make([]byte, len(dst))
-	work.Go(func() { second <- f.get(ctx, other, off) })
-	select {
-	case err := <-first:
-		if err != nil {
-			if err = <-second; err == nil {
-				copy(dst, other)
-			}
-		}
-		return err
-	case err := <-second:
-		if err != nil {
-			return <-first
-		}
-		cancel()
-		if err := <-first; err != nil {
-			copy(dst, other)
-		}
-		return nil
+	<-second
+	if err != nil && other != nil {
+		copy(dst, other)
+		err = nil
 	}
+	return err
 }
 
-// get fills dst with the bytes at off. What has come before a failure is kept.
-func (f *file) get(ctx context.Context, dst []byte, off int64) error {
+// read fills dst with the bytes at off. What has come before a failure is kept.
+func (f *file) read(ctx context.Context, dst []byte, off int64) error {
 	got := 0
 	return f.fs.try(ctx, "read", f.name, func(c call) error {
-		var opts minio.GetObjectOptions
-		if from := off + int64(got); from > 0 || int64(len(dst)) < f.size { // a whole object costs less than a range
-			if err := opts.SetRange(from, off+int64(len(dst))-1); err != nil {
-				return &fault{text: err.Error()}
-			}
-		}
-		if f.etag != "" {
-			if err := opts.SetMatchETag(f.etag); err != nil {
-				return &fault{text: err.Error()}
-			}
-		}
-		body, info, _, err := f.fs.core.GetObject(c.ctx, f.fs.bucket, f.name, opts)
+		r := ranged{name: f.name, etag: f.etag, from: off + int64(got), to: off + int64(len(dst))}
+		r.whole = r.from == 0 && r.to == f.size // costs less than a range
+		body, size, err := f.fs.get(c.ctx, r)
 		switch code(err) {
 		case "":
 		case minio.PreconditionFailed:
@@ -121,11 +103,12 @@ func (f *file) get(ctx context.Context, dst []byte, off int64) error {
 			return err
 		}
 		defer body.Close()
-		if rest := int64(len(dst) - got); info.Size != rest {
-			return fmt.Errorf("asked for %d bytes, the server answers with %d", rest, info.Size)
+		if rest := int64(len(dst) - got); size != rest {
+			return fmt.Errorf("asked for %d bytes, the server answers with %d", rest, size)
 		}
 		for got < len(dst) {
-			n, err := body.Read(dst[got:])
+			var n int
+			n, err = body.Read(dst[got:])
 			got += n
 			c.moved()
 			if err != nil && got < len(dst) {
@@ -135,7 +118,9 @@ func (f *file) get(ctx context.Context, dst []byte, off int64) error {
 				return err
 			}
 		}
-		_, _ = body.Read(make([]byte, 1)) // the end: the connection can be used again
+		if err == nil {
+			_, _ = body.Read(make([]byte, 1)) // the end: the connection can be used again
+		}
 		return nil
 	})
 }

@@ -62,6 +62,7 @@ type FS struct {
 	marks   string // the folder of the marks, "" or ending in a slash
 	core    *minio.Core
 	creds   *chain
+	getter  getter
 	refresh func() // makes the next request ask for credentials again
 	close   func() // ends idle connections
 	set     settings
