@@ -10,7 +10,7 @@ import (
 // What is fetched of files before their turn comes, at most. A storage that can be told
 // to fetch holds a block of each, some megabytes.
 const (
-	aheadFiles = 16
+	aheadFiles = 64
 	aheadBytes = 8 << 20
 )
 

@@ -149,7 +149,7 @@ func newTransport(caBundle string) (*http.Transport, error) {
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 10 * time.Second,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-		MaxIdleConnsPerHost: 64,
+		MaxIdleConnsPerHost: 512,              // of a task that reads small objects, some seventy
 		IdleConnTimeout:     30 * time.Second, // servers close idle connections after a minute or so
 		DisableCompression:  true,             // what is stored compressed is read as it is stored
 	}
