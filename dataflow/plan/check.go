@@ -64,3 +64,6 @@ func (c *placeChecker) Next(ctx context.Context) (dataflow.Batch, error) {
 
 // Locate implements dataflow.Locator.
 func (c *placeChecker) Locate(row int) string { return dataflow.Locate(c.Stream, row) }
+
+// Sieve implements dataflow.Siever: what a join leaves out is left out in tests too.
+func (c *placeChecker) Sieve(v dataflow.Sieve) { dataflow.PutSieve(c.Stream, v) }

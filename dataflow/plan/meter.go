@@ -110,6 +110,9 @@ func (s *metered) Next(ctx context.Context) (dataflow.Batch, error) {
 // Locate implements dataflow.Locator.
 func (s *metered) Locate(row int) string { return dataflow.Locate(s.Stream, row) }
 
+// Sieve implements dataflow.Siever.
+func (s *metered) Sieve(v dataflow.Sieve) { dataflow.PutSieve(s.Stream, v) }
+
 // number gives the parts of a tree their places in Stage.Ops.
 func number(t *tree, ops []Op) []Op {
 	o := Op{Input: t.input}

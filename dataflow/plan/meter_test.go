@@ -14,7 +14,10 @@ import (
 )
 
 // rows is a stream of so many batches of ten int64.
-type rows struct{ left int }
+type rows struct {
+	left   int
+	sieves []dataflow.Sieve // it was told of
+}
 
 func (r *rows) Next(context.Context) (dataflow.Batch, error) {
 	if r.left == 0 {
@@ -29,8 +32,9 @@ func (r *rows) Next(context.Context) (dataflow.Batch, error) {
 	return rb.NewRecordBatch(), nil
 }
 
-func (*rows) Close() error          { return nil }
-func (*rows) Locate(row int) string { return "here" }
+func (*rows) Close() error             { return nil }
+func (r *rows) Sieve(v dataflow.Sieve) { r.sieves = append(r.sieves, v) }
+func (*rows) Locate(row int) string    { return "here" }
 
 // greedy passes its input's batches but the first, holds memory and spills.
 type greedy struct{ dataflow.Operator }
@@ -85,6 +89,17 @@ func TestMeter(t *testing.T) {
 	}
 	if heard != 70 || env.Memory.Used() != 300 {
 		t.Errorf("the task heard of %d bytes spilled and holds %d", heard, env.Memory.Used())
+	}
+}
+
+// What a join knows reaches the source through all that stands around an operator.
+func TestSievesPass(t *testing.T) {
+	r := &rows{}
+	var s dataflow.Stream = NewMeter(1).stream(0, r)
+	s = &placeChecker{Stream: s}
+	dataflow.PutSieve(s, dataflow.Sieve{Columns: []string{"n"}})
+	if len(r.sieves) != 1 || !reflect.DeepEqual(r.sieves[0].Columns, []string{"n"}) {
+		t.Errorf("the source was told of %v", r.sieves)
 	}
 }
 
