@@ -275,30 +275,37 @@ func q20(d *database) df.Table {
 
 // q21 asks for lines that alone in their order were late, where other suppliers had
 // lines too. Both are facts about the suppliers of an order: there is more than one,
-// and one of those that were late.
+// and one of those that were late. Only orders in which a supplier of the nation was
+// late are looked at.
 func q21(d *database) df.Table {
 	late := col("l_receiptdate").Gt(col("l_commitdate"))
-	orders := d.lineitem().
+	lateSupplier := expr.If(late, col("l_suppkey"), expr.Expr{})
+	suppliers := d.supplier().SemiJoin(d.nation().Where(col("n_name").Eq("SAUDI ARABIA")), df.Equal("s_nationkey", "n_nationkey"), toAll)
+	theirs := d.lineitem().Where(late).SemiJoin(suppliers, df.Equal("l_suppkey", "s_suppkey"), toAll)
+	orders := d.orders().Where(col("o_orderstatus").Eq("F")).SemiJoin(theirs, df.Equal("o_orderkey", "l_orderkey"), toAll)
+	return d.lineitem().
+		SemiJoin(orders, df.Equal("l_orderkey", "o_orderkey"), toAll).
 		GroupBy("l_orderkey").
 		Agg(df.MinOf("first", col("l_suppkey")), df.MaxOf("last", col("l_suppkey")),
-			df.MinOf("late_first", expr.If(late, col("l_suppkey"), expr.Expr{})), df.MaxOf("late_last", expr.If(late, col("l_suppkey"), expr.Expr{})),
-			df.SumOf("lines", expr.If(late, 1, 0))).
-		Where(col("first").Ne(col("last")), col("late_first").Eq(col("late_last")))
-	suppliers := d.supplier().SemiJoin(d.nation().Where(col("n_name").Eq("SAUDI ARABIA")), df.Equal("s_nationkey", "n_nationkey"), toAll)
-	waiting := orders.Join(suppliers, df.Equal("late_first", "s_suppkey"), toAll)
-	return d.orders().Where(col("o_orderstatus").Eq("F")).
-		Join(waiting, df.Equal("o_orderkey", "l_orderkey"), toAll).
+			df.MinOf("late_first", lateSupplier), df.MaxOf("late_last", lateSupplier), df.SumOf("lines", expr.If(late, 1, 0))).
+		Where(col("first").Ne(col("last")), col("late_first").Eq(col("late_last"))).
+		Join(suppliers, df.Equal("late_first", "s_suppkey"), toAll).
 		GroupBy("s_name").Agg(df.SumOf("numwait", col("lines"))).
 		TopN(100, df.Desc("numwait"), df.Asc("s_name"))
 }
 
+// q22 looks for orders of the few customers that it is about.
 func q22(d *database) df.Table {
 	customers := d.customer().
 		With(df.As("cntrycode", col("c_phone").Substr(1, 2))).
-		Where(col("cntrycode").In("13", "31", "23", "29", "30", "18", "17"))
-	mean := customers.Where(col("c_acctbal").Gt(dec("0.00"))).GroupBy().Agg(df.AvgOf("mean", col("c_acctbal")))
-	return customers.Cross(mean).Where(col("c_acctbal").Gt(col("mean"))).
-		AntiJoin(d.orders(), df.Equal("c_custkey", "o_custkey")).
+		Where(col("cntrycode").In("13", "31", "23", "29", "30", "18", "17"), col("c_acctbal").Gt(dec("0.00"))).
+		Select("c_custkey", "c_acctbal", "cntrycode").
+		Cached()
+	mean := customers.GroupBy().Agg(df.AvgOf("mean", col("c_acctbal")))
+	rich := customers.Cross(mean).Where(col("c_acctbal").Gt(col("mean"))).Select("c_custkey", "c_acctbal", "cntrycode").Cached()
+	buyers := d.orders().SemiJoin(rich, df.Equal("o_custkey", "c_custkey"), toAll).Select("o_custkey").Distinct()
+	return rich.
+		AntiJoin(buyers, df.Equal("c_custkey", "o_custkey"), toAll).
 		GroupBy("cntrycode").Agg(df.CountRows("numcust"), df.SumOf("totacctbal", col("c_acctbal"))).
 		OrderBy(df.Asc("cntrycode"), one)
 }
