@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -14,16 +15,15 @@ import (
 
 // A filter reads the columns of a condition first and says which rows fulfil it, so that
 // of the other columns no more than these is looked at. What of the condition is about a
-// column of codes is worked out once a dictionary; the rest for the rows that this leaves,
-// and then the sieves of who reads the rows.
+// column of codes is worked out once a dictionary; then, for the rows that this leaves, the
+// rest and the sieves of who reads the rows, first what leaves least for what it reads.
 // It rests where most rows pass. The zero value lets all rows pass.
 type filter struct {
 	where  expr.Expr
 	sieves []dataflow.Sieve
 	mem    memory.Allocator
 	tests  []test // of the row group
-	rest   rest
-	sifts  []sift
+	steps  []step
 
 	sel                    []int32
 	tried, passed, resting int64
@@ -38,10 +38,7 @@ const (
 
 // begin prepares the filter for the row group whose columns the stream has opened.
 func (f *filter) begin(s *stream) error {
-	f.tests, f.rest, f.sifts = f.tests[:0], rest{}, f.sifts[:0]
-	if err := f.beginSieves(s); err != nil {
-		return err
-	}
+	f.tests, f.steps = f.tests[:0], f.steps[:0]
 	var left []expr.Expr
 	for _, cond := range byColumn(f.where) {
 		t, err := f.test(s, cond)
@@ -55,9 +52,11 @@ func (f *filter) begin(s *stream) error {
 		f.tests = append(f.tests, t)
 	}
 	if len(left) > 0 {
-		f.rest = bindRest(f.mem, s.schema, expr.All(left...))
+		if rest, ok := bindRest(f.mem, s.schema, expr.All(left...)); ok {
+			f.steps = append(f.steps, rest)
+		}
 	}
-	return nil
+	return f.beginSieves(s)
 }
 
 // byColumn splits a condition into those on one column, all that are on the same, and
@@ -196,34 +195,6 @@ func restoreNulls(codes []uint32, null uint32) {
 	}
 }
 
-// rest is the part of a condition that is worked out row by row.
-type rest struct {
-	where  *expr.Evaluator // nil: there is none
-	cols   []int           // of the stream's schema
-	schema *arrow.Schema
-}
-
-// bindRest prepares a condition on columns of a schema; one that cannot be worked out here
-// is left to who asks for the rows.
-func bindRest(mem memory.Allocator, schema *arrow.Schema, where expr.Expr) (r rest) {
-	var fields []arrow.Field
-	for _, name := range expr.Columns(where) {
-		at := schema.FieldIndices(name)
-		if len(at) != 1 {
-			return rest{}
-		}
-		r.cols = append(r.cols, at[0])
-		fields = append(fields, schema.Field(at[0]))
-	}
-	r.schema = arrow.NewSchema(fields, nil)
-	cond, err := expr.BindFilter(r.schema, where)
-	if err != nil {
-		return rest{}
-	}
-	r.where = cond.Evaluator(mem)
-	return r
-}
-
 // read says which of the next n rows fulfil the condition, nil for all, and puts the
 // columns that it had to read of these rows into cols. Where the condition fails, who asks
 // for the rows finds it.
@@ -232,7 +203,7 @@ func (f *filter) read(s *stream, cols []arrow.Array, n int) (sel []int32, err er
 		f.resting -= int64(n)
 		return nil, nil
 	}
-	if len(f.tests) == 0 && f.rest.where == nil && len(f.sifts) == 0 {
+	if len(f.tests) == 0 && len(f.steps) == 0 {
 		return nil, nil
 	}
 	f.sel = slices.Grow(f.sel[:0], n)[:n]
@@ -247,44 +218,17 @@ func (f *filter) read(s *stream, cols []arrow.Array, n int) (sel []int32, err er
 	if sel != nil && len(sel) > n-n/4 {
 		sel = nil
 	}
-	if f.rest.where != nil && (sel == nil || len(sel) > 0) {
-		if sel, err = f.readRest(s, cols, n, sel); err != nil {
-			return nil, err
-		}
-	}
-	for _, v := range f.sifts {
+	for i := range f.steps {
 		if sel != nil && len(sel) == 0 {
 			break
 		}
-		if sel, err = f.sift(s, cols, n, sel, v); err != nil {
+		if sel, err = f.step(s, cols, n, sel, &f.steps[i]); err != nil {
 			return nil, err
 		}
 	}
+	slices.SortStableFunc(f.steps, func(a, b step) int { return cmp.Compare(a.price(), b.price()) })
 	f.judge(n, sel)
 	return sel, nil
-}
-
-// readRest is read for the rest of the condition, of rows that the tests left.
-func (f *filter) readRest(s *stream, cols []arrow.Array, n int, sel []int32) (_ []int32, err error) {
-	r := &f.rest
-	m := n
-	if sel != nil {
-		m = len(sel)
-	}
-	read := make([]arrow.Array, len(r.cols))
-	for i, c := range r.cols {
-		if cols[c], err = s.column(c, n, sel); err != nil {
-			return nil, err
-		}
-		read[i] = cols[c]
-	}
-	b := array.NewRecordBatch(r.schema, read, int64(m))
-	defer b.Release()
-	some, all, err := r.where.Select(b)
-	if err != nil || all || len(some) > m-m/4 {
-		return sel, nil
-	}
-	return f.narrow(cols, sel, some)
 }
 
 // narrow leaves those that some names of the rows that sel does: in cols, and of sel.

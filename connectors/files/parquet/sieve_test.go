@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 
 	"github.com/divisi-data/divisi/dataflow"
@@ -86,5 +87,39 @@ func TestSieves(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What leaves least comes first, once it was seen: a sieve that was asked of the rows that a
+// condition left is asked before it.
+func TestCheapestStepFirst(t *testing.T) {
+	const rows, batch = 800, 100
+	rb := array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema([]arrow.Field{
+		{Name: "n", Type: arrow.PrimitiveTypes.Int64}, {Name: "a", Type: arrow.PrimitiveTypes.Int64}, {Name: "b", Type: arrow.PrimitiveTypes.Int64}}, nil))
+	defer rb.Release()
+	var want int
+	for i := range int64(rows) {
+		for f, v := range []int64{i, i % 7, 4} {
+			rb.Field(f).(*array.Int64Builder).Append(v)
+		}
+		if i%7 < 4 && i%10 == 7 {
+			want++
+		}
+	}
+	b := rb.NewRecordBatch()
+	defer b.Release()
+	var asked []int
+	few := passing(func(v []string) bool { return strings.HasSuffix(v[0], "7") }, "n")
+	pass := few.Pass
+	few.Pass = func(cols []arrow.Array) ([]int32, bool, error) {
+		asked = append(asked, cols[0].Len())
+		return pass(cols)
+	}
+	got, came := readFlat(t, writeFlat(t, b, parquet.WithDictionaryDefault(false)), batch, expr.Col("a").Lt(expr.Col("b")), true, few)
+	if len(got) != want || came != want {
+		t.Errorf("%d rows came and %d of them fulfil the condition, want %d", came, len(got), want)
+	}
+	if want := []int{58, 100, 100, 100, 100, 100, 100, 100}; !slices.Equal(asked, want) {
+		t.Errorf("the sieve was asked of %v rows, want %v", asked, want)
 	}
 }
