@@ -159,6 +159,14 @@ func (b bounded) Reallocate(size int, buf []byte) []byte {
 	return b.Allocator.Reallocate(size, buf)
 }
 
+// Uncleared implements dataflow.Unclearer.
+func (b bounded) Uncleared() memory.Allocator {
+	if u, ok := b.Allocator.(dataflow.Unclearer); ok {
+		b.Allocator = u.Uncleared()
+	}
+	return b
+}
+
 func (b bounded) check(size int) {
 	if size < 0 || int64(size) > b.most {
 		panic(TooMuch(b.env, int64(size), allocationMax))

@@ -11,6 +11,8 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/metadata"
 	"github.com/apache/arrow-go/v18/parquet/schema"
+
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 // A coded reads a column whose pages are all numbers into a dictionary, codes, of numbers
@@ -201,7 +203,7 @@ func (c *coded) valid(codes []uint32) (valid *memory.Buffer, nulls int) {
 	if nulls == 0 {
 		return nil, 0
 	}
-	valid = newBuffer(c.mem, (len(codes)+7)/8)
+	valid = dataflow.NewBuffer(c.mem, (len(codes)+7)/8)
 	bits := valid.Bytes()
 	clear(bits)
 	for i, x := range codes {
@@ -213,7 +215,7 @@ func (c *coded) valid(codes []uint32) (valid *memory.Buffer, nulls int) {
 }
 
 func (c *coded) numbers(codes []uint32) (*memory.Buffer, error) {
-	out := newBuffer(c.mem, c.width*len(codes))
+	out := dataflow.NewBuffer(c.mem, c.width*len(codes))
 	if err := lookUp(out.Bytes(), c.dict, codes, c.width, c.optional); err != nil {
 		out.Release()
 		return nil, err

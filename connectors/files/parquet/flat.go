@@ -10,6 +10,8 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/metadata"
 	"github.com/apache/arrow-go/v18/parquet/schema"
+
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 // A flat reads a column of numbers from its pages: of 4 or 8 bytes, plain or by a
@@ -66,7 +68,7 @@ func (f *flat) next(n int, sel []int32) (arrow.Array, error) {
 	if sel != nil {
 		m = len(sel)
 	}
-	buf := newBuffer(f.mem, m*f.width)
+	buf := dataflow.NewBuffer(f.mem, m*f.width)
 	defer buf.Release()
 	var valid *memory.Buffer
 	defer func() {
@@ -88,7 +90,7 @@ func (f *flat) next(n int, sel []int32) (arrow.Array, error) {
 		}
 		if f.places != nil {
 			if valid == nil {
-				valid = newBuffer(f.mem, (m+7)/8)
+				valid = dataflow.NewBuffer(f.mem, (m+7)/8)
 				for i := range valid.Bytes() {
 					valid.Bytes()[i] = 0xff
 				}
@@ -113,12 +115,6 @@ func (f *flat) next(n int, sel []int32) (arrow.Array, error) {
 	d := array.NewData(f.typ, m, []*memory.Buffer{valid, buf}, nil, nulls, 0)
 	defer d.Release()
 	return array.MakeFromData(d), nil
-}
-
-func newBuffer(mem memory.Allocator, n int) *memory.Buffer {
-	b := memory.NewResizableBuffer(mem)
-	b.Resize(n)
-	return b
 }
 
 // widen makes decimals of 16 bytes.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 // words is a dictionary of text: text i lies in data from ends[i] to ends[i+1]. Behind the
@@ -51,7 +53,7 @@ func (w *words) size() int { return max(0, len(w.ends)-1) }
 // spell writes texts out one after the other: where each ends, and all of them. A null is
 // an empty one.
 func (w *words) spell(mem memory.Allocator, codes []uint32) (ends, text *memory.Buffer, err error) {
-	ends = newBuffer(mem, 4*(len(codes)+1))
+	ends = dataflow.NewBuffer(mem, 4*(len(codes)+1))
 	to := arrow.Int32Traits.CastFromBytes(ends.Bytes())
 	to[0] = 0
 	size, at, n := int64(0), w.ends, uint(w.size())
@@ -67,7 +69,7 @@ func (w *words) spell(mem memory.Allocator, codes []uint32) (ends, text *memory.
 		}
 		to[i+1] = int32(size)
 	}
-	text = newBuffer(mem, int(size)+wordSlack)
+	text = dataflow.NewBuffer(mem, int(size)+wordSlack)
 	dst := text.Bytes()
 	if w.longest <= wordSlack {
 		w.copyShort(dst, to, codes)
