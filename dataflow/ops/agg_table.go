@@ -1,9 +1,11 @@
 package ops
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -275,6 +277,12 @@ func (g *groupTable) more(n int) bool {
 		return false
 	}
 	g.cap += n
+	if n >= 64 { // in steps as large as they are granted, which append's are not
+		g.keys = slices.Grow(g.keys, n*g.width)
+		for i := range g.places {
+			g.places[i] = slices.Grow(g.places[i], n)
+		}
+	}
 	return true
 }
 
@@ -445,6 +453,8 @@ func (g *groupTable) loadText(col keyColumn, a arrow.Array, n int) {
 		text := t.data[from:to]
 		lo, hi := uint64(len(text)), uint64(0)
 		switch {
+		case len(text) <= inlineText && int(from)+inlineText <= len(t.data):
+			lo, hi = paddedText(t.data[from:int(from)+inlineText], len(text))
 		case len(text) > inlineText:
 			t.long = true
 			lo |= uint64(text[0])<<32 | uint64(text[1])<<40 | uint64(text[2])<<48 | uint64(text[3])<<56
@@ -456,6 +466,23 @@ func (g *groupTable) loadText(col keyColumn, a arrow.Array, n int) {
 	}
 	g.texts[col.text] = t
 }
+
+// paddedText is shortText of the first n bytes: of all of them it reads as much, and
+// forgets what is too much.
+func paddedText(b []byte, n int) (lo, hi uint64) {
+	_ = b[inlineText-1]
+	m := &textMasks[n&15]
+	first, rest := uint64(binary.LittleEndian.Uint32(b)), binary.LittleEndian.Uint64(b[4:])
+	return uint64(n) | first&m[0]<<32, rest & m[1]
+}
+
+// textMasks leave the bytes of a text of so many in its words.
+var textMasks = func() (m [16][2]uint64) {
+	for n := range m {
+		m[n] = [2]uint64{1<<(8*min(n, 4)) - 1, 1<<(8*max(n-4, 0)) - 1}
+	}
+	return m
+}()
 
 // shortText packs at most inlineText bytes: length and the first four, the rest.
 func shortText(text []byte) (lo, hi uint64) {

@@ -129,12 +129,23 @@ func (c *counts) emit(mem memory.Allocator, from, to int) (arrow.Array, error) {
 
 // seen notes which groups had a value. While no null was met that is all of them,
 // but for those that never had a row, which only a keyless aggregate has.
-type seen struct{ has []uint8 }
+type seen struct {
+	has []uint8
+	all int // of the groups up to here each had one
+}
+
+func (s *seen) forget() { s.has, s.all = s.has[:0], 0 }
 
 func (s *seen) mark(gids []int32, a arrow.Array) {
+	if s.all == len(s.has) {
+		return
+	}
 	if a.NullN() == 0 {
 		for _, g := range gids {
 			s.has[g] = 1
+		}
+		for s.all == 0 || s.all < len(s.has) && s.has[s.all] == 1 { // group 0 is nobody's
+			s.all++
 		}
 		return
 	}
@@ -175,7 +186,7 @@ type wide struct {
 func (s *sums) typ() arrow.DataType { return s.t }
 func (s *sums) bytesEach() int64    { return 26 }
 func (s *sums) grow(n int)          { s.sum, s.has = resized(s.sum, n), resized(s.has, n) }
-func (s *sums) reset()              { s.sum, s.has = s.sum[:0], s.has[:0] }
+func (s *sums) reset()              { s.sum = s.sum[:0]; s.forget() }
 
 func (s *sums) update(gids []int32, a arrow.Array) error {
 	s.mark(gids, a)
@@ -308,7 +319,7 @@ type floatSums struct {
 func (s *floatSums) typ() arrow.DataType { return arrow.PrimitiveTypes.Float64 }
 func (s *floatSums) bytesEach() int64    { return 14 }
 func (s *floatSums) grow(n int)          { s.sum, s.has = resized(s.sum, n), resized(s.has, n) }
-func (s *floatSums) reset()              { s.sum, s.has = s.sum[:0], s.has[:0] }
+func (s *floatSums) reset()              { s.sum = s.sum[:0]; s.forget() }
 
 func (s *floatSums) update(gids []int32, a arrow.Array) error {
 	s.mark(gids, a)
@@ -355,7 +366,7 @@ func newBest[T ordered](t arrow.DataType, how int) *best[T] {
 func (b *best[T]) typ() arrow.DataType { return b.t }
 func (b *best[T]) bytesEach() int64    { return 14 }
 func (b *best[T]) grow(n int)          { b.v, b.has = resized(b.v, n), resized(b.has, n) }
-func (b *best[T]) reset()              { b.v, b.has = b.v[:0], b.has[:0] }
+func (b *best[T]) reset()              { b.v = b.v[:0]; b.forget() }
 
 func (b *best[T]) update(gids []int32, a arrow.Array) error {
 	d := a.Data()
@@ -409,7 +420,7 @@ type bestValues struct {
 
 func (b *bestValues) typ() arrow.DataType { return b.t }
 func (b *bestValues) bytesEach() int64    { return 48 }
-func (b *bestValues) reset()              { b.nums, b.text, b.has = b.nums[:0], b.text[:0], b.has[:0] }
+func (b *bestValues) reset()              { b.nums, b.text = b.nums[:0], b.text[:0]; b.forget() }
 
 func (b *bestValues) grow(n int) {
 	b.has = resized(b.has, n)
