@@ -1,6 +1,7 @@
 package dataflow
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -97,7 +98,7 @@ func (g GroupedTable) agg(name string, aggs []Agg, opts []CombineOption) Table {
 		return t.distinctly(r)
 	}
 	// The types are what one aggregate over all rows would give.
-	p := splitAggs(aggs)
+	p := splitAggs(aggs, t.r.schema)
 	mid := t.planned(name, "aggregate", aggregateArgs{Keys: wireColumns(g.keys), Aggs: p.whole(p.partial), Mode: "final"}, t.r.schema)
 	if mid.NumFields() > 0 {
 		mid = t.planned(name, "select", selectArgs{Columns: p.finish(g.keys)}, mid)
@@ -157,30 +158,68 @@ type sketched struct {
 	at  int // of partial
 }
 
-func splitAggs(aggs []Agg) split {
+// splitAggs splits aggregates over rows of a schema. What several of them need is gathered
+// once: the same sum, and the count of rows for that of each column without nulls.
+func splitAggs(aggs []Agg, in *arrow.Schema) split {
 	s := split{plain: true}
 	for i, a := range aggs {
 		fn, _, _ := strings.Cut(a.fn, ":")
 		switch fn {
 		case "avg":
 			s.plain = false
-			sum, n := fmt.Sprintf("(sum %d)", i), fmt.Sprintf("(count %d)", i)
-			s.partial = append(s.partial, wireAgg{sum, "sum", a.e}, wireAgg{n, "count", a.e})
-			s.final = append(s.final, wireAgg{sum, "sum", expr.Col(sum)}, wireAgg{n, "sum0", expr.Col(n)})
+			sum := s.gather(fmt.Sprintf("(sum %d)", i), "sum", a.e)
+			n := s.gather(fmt.Sprintf("(count %d)", i), "count", counted(a.e, in))
 			s.result = append(s.result, wireColumn{a.name, expr.Col(sum).Div(expr.Col(n))})
 			continue
-		case "count":
-			s.final = append(s.final, wireAgg{a.name, "sum0", expr.Col(a.name)})
 		case "approx_distinct", "approx_quantile":
 			s.sketch(a)
 			continue
-		default:
-			s.final = append(s.final, wireAgg{a.name, a.fn, expr.Col(a.name)})
+		case "count":
+			a.e = counted(a.e, in)
 		}
-		s.partial = append(s.partial, wireAgg{a.name, a.fn, a.e})
-		s.result = append(s.result, wireColumn{a.name, expr.Col(a.name)})
+		name := s.gather(a.name, a.fn, a.e)
+		s.plain = s.plain && name == a.name
+		s.result = append(s.result, wireColumn{a.name, expr.Col(name)})
 	}
 	return s
+}
+
+// counted is what a count of an expression has to look at: nothing, where that is a column
+// that is never null.
+func counted(e expr.Expr, in *arrow.Schema) expr.Expr {
+	if name, ok := e.Column(); ok {
+		if f, ok := in.FieldsByName(name); ok && len(f) == 1 && !f[0].Nullable {
+			return expr.Expr{}
+		}
+	}
+	return e
+}
+
+// gather has each task work out an aggregate, unless one does already, and gives the name
+// under which it is found in the end.
+func (s *split) gather(name, fn string, e expr.Expr) string {
+	for _, p := range s.partial {
+		if p.Fn == fn && sameExpr(p.Expr, e) {
+			return p.Name
+		}
+	}
+	last := fn
+	if fn == "count" {
+		last = "sum0"
+	}
+	s.partial = append(s.partial, wireAgg{name, fn, e})
+	s.final = append(s.final, wireAgg{name, last, expr.Col(name)})
+	return name
+}
+
+// sameExpr compares expressions as they travel.
+func sameExpr(a, b expr.Expr) bool {
+	if a.IsZero() || b.IsZero() {
+		return a.IsZero() && b.IsZero()
+	}
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 // sketch is for an aggregate that is gathered in sketches. Quantiles of one expression

@@ -280,7 +280,7 @@ func (l *lowering) group(r *rel, need []string) lowered {
 			aggs = append(aggs, a)
 		}
 	}
-	parts := splitAggs(aggs)
+	parts := splitAggs(aggs, r.in[0].schema)
 	// What keys and aggregates look at, in terms of the rows below.
 	var es []expr.Expr
 	for _, k := range r.keys {
