@@ -47,6 +47,12 @@ func (s *joinStream) putSieves(probe dataflow.Stream, small bloom) {
 		}
 		names, fields, p.cols = append(names, f.Name), append(fields, f), append(p.cols, i)
 	}
+	if len(names) == 1 && fields[0].Type.ID() == arrow.INT64 {
+		if d := denseOf(s.built.batches, s.keysOf(s.build)[0], s.built.rows.Rows(), &s.built.mem); d != nil {
+			dataflow.PutSieve(probe, dataflow.Sieve{Columns: names, Pass: d.pass})
+			return
+		}
+	}
 	p.schema = arrow.NewSchema(fields, nil)
 	dataflow.PutSieve(probe, dataflow.Sieve{Columns: names, Pass: p.pass})
 }
