@@ -94,13 +94,17 @@ func BenchmarkSort(b *testing.B) {
 		b.Run(fmt.Sprintf("%s/rows=%d/take", c.name, n), func(b *testing.B) {
 			rows := int(c.bs[0].NumRows())
 			refs := make([]order.Ref, 0, rows)
+			var taker order.Taker
+			for _, x := range c.bs {
+				taker.Add(x)
+			}
 			for b.Loop() {
 				for lo := 0; lo < len(perm); lo += rows {
 					refs = refs[:0]
 					for _, p := range perm[lo : lo+rows] {
 						refs = append(refs, order.Ref{Batch: p / int32(rows), Row: p % int32(rows)})
 					}
-					out, err := order.Take(memory.DefaultAllocator, c.bs[0].Schema(), c.bs, refs)
+					out, err := taker.Take(memory.DefaultAllocator, c.bs[0].Schema(), refs)
 					if err != nil {
 						b.Fatal(err)
 					}
