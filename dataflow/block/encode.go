@@ -25,6 +25,10 @@ type Encoder struct {
 	size    int    // of the pieces
 	scratch []byte // a body on its way to the codec
 	comp    compressor
+
+	flat    bool        // EncodeRuns is for this schema
+	widths  []int       // of its columns' values
+	columns []runColumn // of what EncodeRuns is at
 }
 
 // NewEncoder is an encoder for batches of schema. It fails, with an error of kind
@@ -37,7 +41,9 @@ func NewEncoder(schema *arrow.Schema, codec Codec) (*Encoder, error) {
 	if codec > Zstd {
 		return nil, &dataflow.Error{Op: "block", Kind: dataflow.User, Err: fmt.Errorf("unknown %s", codec)}
 	}
-	return &Encoder{schema: schemaCheck{want: schema}, print: print, codec: codec}, nil
+	e := &Encoder{schema: schemaCheck{want: schema}, print: print, codec: codec}
+	e.widths, e.flat = flatWidths(schema)
+	return e, nil
 }
 
 // Encode appends the frame of b to dst and returns the longer slice; the batch
@@ -53,16 +59,24 @@ func (e *Encoder) Encode(dst []byte, b dataflow.Batch) ([]byte, error) {
 		return dst, &dataflow.Error{Op: "block.Encode", Kind: dataflow.User,
 			Err: fmt.Errorf("%w: %d rows take %d bytes, the limit is %d", dataflow.ErrRecordTooLarge, b.NumRows(), n, MaxBody)}
 	}
+	dst, err = e.frame(dst, n, int(b.NumRows()), e.writeBody)
+	clear(e.pieces) // do not keep the batch's memory alive
+	return dst, err
+}
+
+// frame appends a frame whose body of n bytes write fills.
+func (e *Encoder) frame(dst []byte, n, rows int, write func(body []byte)) ([]byte, error) {
 	start := len(dst)
-	h := Header{Codec: None, Stored: n, Decoded: n, Rows: int(b.NumRows()), Schema: e.print}
+	h := Header{Codec: None, Stored: n, Decoded: n, Rows: rows, Schema: e.print}
 	if e.codec != None && n > 0 {
 		if cap(e.scratch) < n {
 			e.scratch = make([]byte, n, n*3/2)
 		}
 		e.scratch = e.scratch[:n]
-		e.writeBody(e.scratch)
+		write(e.scratch)
 		dst = grow(dst, HeaderSize)
 		var smaller bool
+		var err error
 		if dst, smaller, err = e.comp.compress(dst, e.codec, e.scratch); err != nil {
 			return dst[:start], &dataflow.Error{Op: "block.Encode", Kind: dataflow.Fatal, Err: err}
 		}
@@ -73,9 +87,8 @@ func (e *Encoder) Encode(dst []byte, b dataflow.Batch) ([]byte, error) {
 		}
 	} else {
 		dst = grow(dst, HeaderSize+n)
-		e.writeBody(dst[start+HeaderSize:])
+		write(dst[start+HeaderSize:])
 	}
-	clear(e.pieces) // do not keep the batch's memory alive
 	h.CRC = checksum(dst[start+HeaderSize:])
 	h.put(dst[start:])
 	return dst, nil

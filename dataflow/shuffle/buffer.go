@@ -6,6 +6,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/block"
 	"github.com/divisi-data/divisi/dataflow/order"
 )
 
@@ -36,6 +37,7 @@ type spare struct {
 	parts   []int32
 	starts  []int32
 	frame   []dataflow.Batch
+	runs    []block.Run
 	local   []order.Ref
 }
 
@@ -153,9 +155,9 @@ func (s *buffer) sort() {
 	}
 }
 
-// frames makes batches of about size bytes of partition p's rows, in their order,
-// and hands each to emit, which does not keep it.
-func (s *buffer) frames(p, size int, emit func(dataflow.Batch) error) error {
+// frames hands partition p's rows, in their order and about size bytes at a time, to a
+// framer, which does not keep them.
+func (s *buffer) frames(p, size int, to framer) error {
 	n := s.count[p]
 	if n == 0 {
 		return nil
@@ -165,13 +167,13 @@ func (s *buffer) frames(p, size int, emit func(dataflow.Batch) error) error {
 		rows = int64(most)
 	}
 	if len(s.count) == 1 {
-		return s.whole(int(rows), emit)
+		return s.whole(int(rows), to)
 	}
 	refs := s.refs[s.ends[p]-n : s.ends[p]]
 	// Equal shares: no tiny frame at the end.
 	for parts := (n + rows - 1) / rows; parts > 0; parts-- {
 		share := (int64(len(refs)) + parts - 1) / parts
-		if err := s.gather(refs[:share], emit); err != nil {
+		if err := s.gather(refs[:share], to); err != nil {
 			return err
 		}
 		refs = refs[share:]
@@ -181,7 +183,7 @@ func (s *buffer) frames(p, size int, emit func(dataflow.Batch) error) error {
 
 // whole is frames where there is one partition: batches are cut and joined, and
 // passed on as they are where their size is right.
-func (s *buffer) whole(rows int, emit func(dataflow.Batch) error) error {
+func (s *buffer) whole(rows int, to framer) error {
 	var pending []order.Ref
 	flush := func() error {
 		refs := pending
@@ -189,7 +191,7 @@ func (s *buffer) whole(rows int, emit func(dataflow.Batch) error) error {
 		if len(refs) == 0 {
 			return nil
 		}
-		return s.gather(refs, emit)
+		return s.gather(refs, to)
 	}
 	for i := range s.chunks {
 		b := s.chunks[i].batch
@@ -213,7 +215,7 @@ func (s *buffer) whole(rows int, emit func(dataflow.Batch) error) error {
 			share := (n + parts - 1) / parts
 			n -= share
 			piece := b.NewSlice(int64(from), int64(from+share))
-			err := emit(piece)
+			err := to.batch(piece)
 			piece.Release()
 			if err != nil {
 				return err
@@ -223,38 +225,62 @@ func (s *buffer) whole(rows int, emit func(dataflow.Batch) error) error {
 	return flush()
 }
 
-// gather makes one batch of the rows, or one for each chunk they come from.
-func (s *buffer) gather(refs []order.Ref, emit func(dataflow.Batch) error) error {
+// gather makes one frame of the rows, or one for each chunk they come from.
+func (s *buffer) gather(refs []order.Ref, to framer) error {
 	for len(refs) > 0 {
-		// Only the batches that have a row here are looked at: with many small ones,
-		// looking at all for each frame would be most of the work.
-		s.frame, s.local = s.frame[:0], s.local[:0]
-		last := int32(-1)
-		for _, r := range refs {
-			if r.Batch != last {
-				if s.single && last >= 0 {
-					break
-				}
-				last = r.Batch
-				s.frame = append(s.frame, s.chunks[r.Batch].batch)
-			}
-			s.local = append(s.local, order.Ref{Batch: int32(len(s.frame) - 1), Row: r.Row})
+		n := s.cut(refs)
+		done, err := to.runs(s.frame, s.runs)
+		if !done && err == nil {
+			err = s.gathered(to)
 		}
-		refs = refs[len(s.local):]
-		b, err := order.Take(s.env.Alloc, s.schema, s.frame, s.local)
 		clear(s.frame)
 		if err != nil {
 			return err
 		}
-		b, err = compact(s.env.Alloc, b)
-		if err != nil {
-			return err
-		}
-		err = emit(b)
-		b.Release()
-		if err != nil {
-			return err
-		}
+		refs = refs[n:]
 	}
 	return nil
+}
+
+// cut notes the chunks and runs of the first of the rows, and returns how many these are:
+// all, where they need not come from one chunk.
+func (s *buffer) cut(refs []order.Ref) int {
+	// Only the batches that have a row here are looked at: with many small ones,
+	// looking at all for each frame would be most of the work.
+	s.frame, s.runs = s.frame[:0], s.runs[:0]
+	last := order.NullRef
+	for i, r := range refs {
+		switch {
+		case r.Batch != last.Batch:
+			if s.single && i > 0 {
+				return i
+			}
+			s.frame = append(s.frame, s.chunks[r.Batch].batch)
+			fallthrough
+		case r.Row != last.Row+1:
+			s.runs = append(s.runs, block.Run{Batch: int32(len(s.frame) - 1), From: r.Row, To: r.Row})
+		}
+		s.runs[len(s.runs)-1].To++
+		last = r
+	}
+	return len(refs)
+}
+
+// gathered makes one batch of the runs and a frame of that.
+func (s *buffer) gathered(to framer) error {
+	s.local = s.local[:0]
+	for _, r := range s.runs {
+		for row := r.From; row < r.To; row++ {
+			s.local = append(s.local, order.Ref{Batch: r.Batch, Row: row})
+		}
+	}
+	b, err := order.Take(s.env.Alloc, s.schema, s.frame, s.local)
+	if err != nil {
+		return err
+	}
+	if b, err = compact(s.env.Alloc, b); err != nil {
+		return err
+	}
+	defer b.Release()
+	return to.batch(b)
 }

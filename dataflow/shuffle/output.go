@@ -60,6 +60,23 @@ func (o *output) write(enc *block.Encoder, p int, b dataflow.Batch) error {
 	return o.flushAt(writeSize)
 }
 
+// writeRuns adds the frame of rows of several batches to partition p, or says false
+// where they have to be one batch first.
+func (o *output) writeRuns(enc *block.Encoder, p int, batches []dataflow.Batch, runs []block.Run) (bool, error) {
+	before := len(o.buf)
+	var ok bool
+	var err error
+	if o.buf, ok, err = enc.EncodeRuns(o.buf, batches, runs); !ok || err != nil {
+		return false, err
+	}
+	rows := int64(0)
+	for _, r := range runs {
+		rows += int64(r.To - r.From)
+	}
+	o.add(p, int64(len(o.buf)-before), rows)
+	return true, o.flushAt(writeSize)
+}
+
 // copy adds bytes that are frames already.
 func (o *output) copy(p int, from io.ReaderAt, e Entry) error {
 	for off, n := e.Offset, e.Bytes; n > 0; {

@@ -185,7 +185,22 @@ func (w *Writer) spill() error {
 
 // drain writes partition p of what is in memory to out.
 func (w *Writer) drain(out *output, p int) error {
-	return w.held.frames(p, w.opt.FrameBytes, func(b dataflow.Batch) error { return out.write(w.enc, p, b) })
+	return w.held.frames(p, w.opt.FrameBytes, framer{out: out, enc: w.enc, p: p})
+}
+
+// A framer makes frames of one partition's rows.
+type framer struct {
+	out *output
+	enc *block.Encoder
+	p   int
+}
+
+// batch makes one, or several, of a batch.
+func (f framer) batch(b dataflow.Batch) error { return f.out.write(f.enc, f.p, b) }
+
+// runs makes one of rows of several batches, or says false where batch has to.
+func (f framer) runs(batches []dataflow.Batch, runs []block.Run) (bool, error) {
+	return f.out.writeRuns(f.enc, f.p, batches, runs)
 }
 
 // Seal writes everything and gives both files their names, the index last: an
