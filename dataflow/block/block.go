@@ -15,10 +15,10 @@ package block
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/internal/bare"
+	"github.com/divisi-data/divisi/internal/crc32c"
 )
 
 const (
@@ -63,14 +63,11 @@ func ParseCodec(name string) (Codec, error) {
 		Err: fmt.Errorf("no codec is called %q", name), Try: "use none, lz4 or zstd"}
 }
 
-// castagnoli is the polynomial that processors compute in hardware.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 func checksum(b []byte) uint32 {
 	if bare.Hashes() {
 		return 0
 	}
-	return crc32.Checksum(b, castagnoli)
+	return crc32c.Checksum(b)
 }
 
 // A Header is what stands before a body.

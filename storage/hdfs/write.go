@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
-	"hash/crc32"
 	"os"
 	"time"
 
 	"github.com/colinmarc/hdfs/v2"
+	"github.com/divisi-data/divisi/internal/crc32c"
 	"github.com/divisi-data/divisi/storage"
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // smallMax is how many bytes an attempt keeps before it writes any: up to here it
 // can be written again when a DataNode fails.
@@ -28,7 +25,7 @@ type object struct {
 	kept      []byte // all that was written, while that is little
 	streaming bool   // it was not little: bytes go to w at once
 	dirty     bool   // w was written to, and holds a connection
-	sum       hash.Hash32
+	sum       uint32 // CRC32C
 	size      int64
 	err       error // what broke w
 
@@ -60,7 +57,7 @@ func (fs *FS) newObject(ctx context.Context, name string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &object{fs: fs, place: p, ctx: ctx, w: w, sum: crc32.New(castagnoli)}, nil
+	return &object{fs: fs, place: p, ctx: ctx, w: w}, nil
 }
 
 func (o *object) Write(p []byte) (int, error) {
@@ -85,7 +82,7 @@ func (o *object) Write(p []byte) (int, error) {
 			return n, failed("write", o.name, err)
 		}
 	}
-	o.sum.Write(p)
+	o.sum = crc32c.Update(o.sum, p)
 	o.size += int64(n)
 	return n, nil
 }
@@ -130,7 +127,7 @@ func (o *object) Seal(ctx context.Context) (storage.Sealed, error) {
 		return storage.Sealed{}, errors.Join(failed("seal", o.name, err), o.Abort(context.WithoutCancel(ctx)))
 	}
 	o.ended, o.kept = true, nil
-	o.sealed = &storage.Sealed{Name: o.name, Token: o.token(), Size: o.size, CRC32: o.sum.Sum32()}
+	o.sealed = &storage.Sealed{Name: o.name, Token: o.token(), Size: o.size, CRC32: o.sum}
 	return *o.sealed, nil
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/divisi-data/divisi/storage"
 )
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // Publish renames a sealed attempt to its name and makes the name durable.
 func (FS) Publish(ctx context.Context, s storage.Sealed) error {
 	if err := ctx.Err(); err != nil {

@@ -5,22 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
-	"hash/crc32"
 	"os"
 
 	"github.com/divisi-data/divisi/internal/bare"
+	"github.com/divisi-data/divisi/internal/crc32c"
 	"github.com/divisi-data/divisi/storage"
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // object is an attempt that is being written.
 type object struct {
 	place
 	f    *os.File
 	buf  *bufio.Writer
-	sum  hash.Hash32
+	sum  uint32 // CRC32C
 	size int64
 
 	sealed *storage.Sealed // set by a Seal that succeeded
@@ -48,7 +45,7 @@ func newObject(ctx context.Context, name, owner string, near bool) (*object, err
 	if err != nil {
 		return nil, err
 	}
-	return &object{place: p, f: f, buf: bufio.NewWriterSize(f, 64<<10), sum: crc32.New(castagnoli)}, nil
+	return &object{place: p, f: f, buf: bufio.NewWriterSize(f, 64<<10)}, nil
 }
 
 func (o *object) Write(p []byte) (int, error) {
@@ -57,7 +54,7 @@ func (o *object) Write(p []byte) (int, error) {
 	}
 	n, err := o.buf.Write(p)
 	if !bare.Hashes() {
-		o.sum.Write(p[:n])
+		o.sum = crc32c.Update(o.sum, p[:n])
 	}
 	o.size += int64(n)
 	return n, failed("write", o.name, err)
@@ -74,7 +71,7 @@ func (o *object) Seal(ctx context.Context) (storage.Sealed, error) {
 		return storage.Sealed{}, errors.Join(failed("seal", o.name, err), o.Abort(ctx))
 	}
 	o.ended = true
-	o.sealed = &storage.Sealed{Name: o.name, Token: o.temp, Size: o.size, CRC32: o.sum.Sum32()}
+	o.sealed = &storage.Sealed{Name: o.name, Token: o.temp, Size: o.size, CRC32: o.sum}
 	return *o.sealed, nil
 }
 

@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/divisi-data/divisi/internal/crc32c"
 	"github.com/divisi-data/divisi/storage"
 	"github.com/minio/minio-go/v7"
 )
@@ -20,8 +20,6 @@ const (
 	tidying  = 30 * time.Second // for what is done after a context has ended
 	attempts = "Divisi-Attempt" // user metadata: which attempt an object is
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // object is an attempt on its way. Its fields are its writer's; the uploads of
 // parts write only what mu guards.
@@ -106,7 +104,7 @@ func (o *object) Write(p []byte) (int, error) {
 		n += k
 	}
 	o.size += int64(n)
-	o.crc = crc32.Update(o.crc, castagnoli, p)
+	o.crc = crc32c.Update(o.crc, p)
 	return n, nil
 }
 
