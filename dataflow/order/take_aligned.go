@@ -63,9 +63,11 @@ func (w widths) same(rows int) (int, bool) {
 // takeAligned is takeText32 where all values are so wide and no row is one of nulls.
 func takeAligned(mem memory.Allocator, chunks []arrow.Array, refs []Ref, width int) (off, vals *memory.Buffer) {
 	src := make([][]byte, len(chunks))
+	size := 0
 	for i, c := range chunks {
 		t := textOf(c)
 		src[i] = t.data[t.off32[0]:t.off32[c.Len()]]
+		size += len(src[i])
 	}
 	off, vals = dataflow.NewBuffer(mem, 4*(len(refs)+1)), dataflow.NewBuffer(mem, width*len(refs))
 	for i, offs := 0, arrow.GetData[int32](off.Bytes()); i <= len(refs); i++ {
@@ -73,7 +75,7 @@ func takeAligned(mem memory.Allocator, chunks []arrow.Array, refs []Ref, width i
 	}
 	data := vals.Bytes()
 	for i, asked := 0, 0; i < len(refs); {
-		if i >= asked {
+		if i >= asked && size > askBytes {
 			asked = min(i+askRows, len(refs))
 			ask(src, refs[i:asked], width)
 		}
@@ -84,8 +86,10 @@ func takeAligned(mem memory.Allocator, chunks []arrow.Array, refs []Ref, width i
 	return off, vals
 }
 
-// askRows are read a little of at once before the first of them is copied.
-const askRows = 64
+const (
+	askRows  = 64      // are read a little of at once before the first of them is copied
+	askBytes = 2 << 20 // of text that is likely to be in a cache still
+)
 
 // ask reads a byte of each line of the processor's cache that rows lie in, and nothing
 // else: so it waits for many at the same time, where copying, which is more work a row,

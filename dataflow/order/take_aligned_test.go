@@ -167,3 +167,45 @@ func TestSearchOfText(t *testing.T) {
 		}
 	}
 }
+
+// TestTakeOfMuchText takes rows, some of which follow each other, out of more than a cache
+// holds: then they are asked for before they are copied.
+func TestTakeOfMuchText(t *testing.T) {
+	rng := rand.New(rand.NewPCG(12, 1))
+	schema := opstest.SchemaOf(arrow.BinaryTypes.Binary)
+	for _, width := range []int{17, 64, 90, 200} {
+		var batches []dataflow.Batch
+		var taker order.Taker
+		value := func(batch, row int32) []byte {
+			v := bytes.Repeat([]byte{byte(row), byte(batch)}, width/2+1)[:width]
+			copy(v, fmt.Sprint(batch, row))
+			return v
+		}
+		const each = 10_000
+		for i := range int32(5<<20/(each*width) + 1) {
+			b := array.NewBinaryBuilder(memory.DefaultAllocator, arrow.BinaryTypes.Binary)
+			for row := range int32(each) {
+				b.Append(value(i, row))
+			}
+			whole := array.NewRecordBatch(schema, []arrow.Array{b.NewArray()}, each)
+			batches = append(batches, whole.NewSlice(int64(i), each)) // its first row is row i
+			taker.Add(batches[i])
+		}
+		var refs []order.Ref
+		for len(refs) < 3000 {
+			r := order.Ref{Batch: int32(rng.IntN(len(batches)))}
+			r.Row = int32(rng.IntN(int(batches[r.Batch].NumRows()) - 100))
+			for range 1 + rng.IntN(100)*rng.IntN(2) {
+				refs = append(refs, r)
+				r.Row++
+			}
+		}
+		got, err := taker.Take(memory.DefaultAllocator, schema, refs)
+		must(t, err)
+		for i, r := range refs {
+			if v := got.Column(0).(*array.Binary).Value(i); !bytes.Equal(v, value(r.Batch, r.Row+r.Batch)) {
+				t.Fatalf("%d bytes: row %d, of %v, is %q", width, i, r, v)
+			}
+		}
+	}
+}
