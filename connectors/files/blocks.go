@@ -35,10 +35,11 @@ type Blocks struct {
 	in     *Input
 	env    *dataflow.Env
 	src    io.ReadCloser
-	stored *storedReader // what src reads from
-	parts  codec.Range   // of a compressed file that may be cut; nil otherwise
-	carry  []byte        // begun but unfinished record, follows the last block
-	skip   bool          // the record before the range is still to be passed over
+	stored *storedReader  // what src reads from
+	parts  codec.Range    // of a compressed file that may be cut; nil otherwise
+	carry  []byte         // begun but unfinished record, follows the last block
+	spare  *memory.Buffer // of a block that nobody needs any more
+	skip   bool           // the record before the range is still to be passed over
 	done   bool
 	closed bool
 	err    error
@@ -159,8 +160,28 @@ func (b *Blocks) size() int {
 	return size
 }
 
+// buffer is one to begin a block with.
+func (b *Blocks) buffer() *memory.Buffer {
+	buf := b.spare
+	if b.spare = nil; buf == nil {
+		return dataflow.NewBuffer(b.env.Alloc, b.size())
+	}
+	buf.ResizeNoShrink(b.size())
+	return buf
+}
+
+// Reuse takes back the buffer of a block whose bytes nobody looks at any more, for the
+// next block: memory that was used just now is faster than any other.
+func (b *Blocks) Reuse(buf *memory.Buffer) {
+	if b.closed || b.spare != nil {
+		buf.Release()
+		return
+	}
+	b.spare = buf
+}
+
 func (b *Blocks) next(ctx context.Context) (Block, error) {
-	buf := dataflow.NewBuffer(b.env.Alloc, b.size())
+	buf := b.buffer()
 	keep := false
 	defer func() {
 		if !keep {
@@ -412,6 +433,10 @@ func (b *Blocks) Close() error {
 		b.held = 0
 	}
 	b.carry = nil
+	if b.spare != nil {
+		b.spare.Release()
+		b.spare = nil
+	}
 	b.mu.Lock()
 	if b.end != math.MaxInt64 {
 		b.end = b.claimed // nothing to give away any more

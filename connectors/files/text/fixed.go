@@ -104,7 +104,8 @@ func (s *fixedStream) Next(ctx context.Context) (dataflow.Batch, error) {
 	data = data[:rows*s.RecordBytes]
 	cols := s.columns(data, rows)
 	if s.at += len(data); s.at == s.block.Buffer.Len() {
-		s.drop()
+		s.Reuse(s.block.Buffer) // what was in it was copied
+		s.block.Buffer = nil
 	}
 	batch := array.NewRecordBatch(s.out, cols, int64(rows))
 	for _, c := range cols {
