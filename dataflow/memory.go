@@ -19,6 +19,9 @@ type Memory struct {
 
 	mu         sync.Mutex
 	used, peak int64
+	scarce     bool
+	left       []leaving // of a root
+	leftBytes  int64     // of them, not counted in used
 }
 
 // NewMemory is a root with a limit in bytes; 0 means none.
@@ -36,11 +39,29 @@ func (m *Memory) Borrower(name string, own int64, pool *Memory) *Memory {
 }
 
 // TryReserve takes n bytes, or nothing and false.
-func (m *Memory) TryReserve(n int64) bool {
-	if !m.take(n) {
+func (m *Memory) TryReserve(n int64) bool { return m.reserve(n, false) }
+
+// Scarce says whether TryReserve is to take no more from m for now. Reserve still does:
+// what is left of m is for those who cannot do without.
+func (m *Memory) Scarce(is bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.scarce = is
+}
+
+// Forget lets go of what tasks have left behind for others.
+func (m *Memory) Forget() {
+	r := m.root()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget()
+}
+
+func (m *Memory) reserve(n int64, must bool) bool {
+	if !m.take(n, must) {
 		return false
 	}
-	if m.parent != nil && !m.parent.TryReserve(n) {
+	if m.parent != nil && !m.parent.reserve(n, must) {
 		m.giveBack(n)
 		return false
 	}
@@ -56,16 +77,19 @@ func (m *Memory) mark() {
 }
 
 // take counts n bytes here, and what of them is borrowed in the pool.
-func (m *Memory) take(n int64) bool {
+func (m *Memory) take(n int64, must bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.limit > 0 && m.used+n > m.limit {
+	if m.limit > 0 && m.used+n > m.limit || m.scarce && !must {
 		return false
 	}
-	if more := m.borrowed(m.used+n) - m.borrowed(m.used); more > 0 && !m.pool.TryReserve(more) {
+	if more := m.borrowed(m.used+n) - m.borrowed(m.used); more > 0 && !m.pool.reserve(more, must) {
 		return false
 	}
 	m.used += n
+	if m.limit > 0 && m.used+m.leftBytes > m.limit {
+		m.forget()
+	}
 	return true
 }
 
@@ -94,13 +118,10 @@ func (m *Memory) borrowed(used int64) int64 {
 // Reserve is for what cannot be spilled: it fails with an error that wraps
 // ErrOutOfMemory and names who holds how much.
 func (m *Memory) Reserve(n int64) error {
-	if m.TryReserve(n) {
+	if m.reserve(n, true) {
 		return nil
 	}
-	top := m
-	for top.parent != nil {
-		top = top.parent
-	}
+	top := m.root()
 	return &Error{Op: "memory", Path: m.name, Kind: OutOfMemory,
 		Err: fmt.Errorf("%w: asked for %d bytes, holds %d of %d, %s holds %d of %d", ErrOutOfMemory, n, m.Used(), m.Limit(), top.name, top.Used(), top.limit),
 		Try: "give the task host more with --memory, or use more partitions"}
@@ -117,6 +138,14 @@ func (m *Memory) Release(n int64) {
 	if !enough || !m.giveBack(n) {
 		panic("dataflow: memory " + m.name + " released more than it reserved")
 	}
+}
+
+// root is the ancestor of all.
+func (m *Memory) root() *Memory {
+	for m.parent != nil {
+		m = m.parent
+	}
+	return m
 }
 
 // Used is what is reserved now.

@@ -67,6 +67,84 @@ func TestMemoryBorrowers(t *testing.T) {
 	a.Release(1)
 }
 
+// What is scarce is kept for those who cannot do without, and never more than there is.
+func TestScarceMemory(t *testing.T) {
+	root, pool := NewMemory("root", 100), NewMemory("lent", 50)
+	a := root.Borrower("a", 50, pool).Child("operator", 0)
+	if !a.TryReserve(60) {
+		t.Fatal("60 of 100 bytes are refused")
+	}
+	pool.Scarce(true)
+	if a.TryReserve(1) {
+		t.Error("what can be done without is lent although it is scarce")
+	}
+	if err := a.Reserve(40); err != nil {
+		t.Errorf("what cannot be done without is refused: %v", err)
+	}
+	if err := a.Reserve(1); !errors.Is(err, ErrOutOfMemory) || pool.Used() != 50 || root.Used() != 100 {
+		t.Errorf("more than there is: %v; lent %d, used %d", err, pool.Used(), root.Used())
+	}
+	a.Release(60)
+	if !a.TryReserve(10) || a.TryReserve(1) {
+		t.Error("what is its own is not scarce, the rest still is")
+	}
+	pool.Scarce(false)
+	if !a.TryReserve(1) {
+		t.Error("what is no longer scarce is not lent")
+	}
+	a.Close()
+	if pool.Used() != 0 || root.Used() != 0 {
+		t.Errorf("left: lent %d, used %d", pool.Used(), root.Used())
+	}
+}
+
+// What a task leaves behind is there for the next, in room that nobody wants.
+func TestLeftMemory(t *testing.T) {
+	root := NewMemory("root", 100)
+	a, b := root.Child("a", 0), root.Child("b", 0)
+	if _, ok := inherit[string](a); ok {
+		t.Error("something is inherited that nobody left")
+	}
+	leave(a, "first", 30)
+	leave(a, 7, 30)
+	leave(a, "second", 30)
+	leave(a, "too large", 11)
+	if root.Used() != 0 {
+		t.Errorf("%d bytes are reserved of what is left", root.Used())
+	}
+	if s, ok := inherit[string](b); !ok || s != "second" {
+		t.Errorf("inherited %q, %v; want the second string", s, ok)
+	}
+	if !b.TryReserve(40) {
+		t.Fatal("the room beside what is left is refused")
+	}
+	if n, ok := inherit[int](b); !ok || n != 7 {
+		t.Errorf("inherited %d, %v; want the number", n, ok)
+	}
+	if !b.TryReserve(31) {
+		t.Fatal("the room of what is left is refused")
+	}
+	if s, ok := inherit[string](b); ok {
+		t.Errorf("%q is inherited although its room was wanted", s)
+	}
+	leave(a, "again", 29)
+	a.Forget()
+	if _, ok := inherit[string](a); ok {
+		t.Error("what was forgotten is inherited")
+	}
+	b.Close()
+	leave(a, "all", 100)
+	if s, _ := inherit[string](a); s != "all" {
+		t.Error("what had been left still takes room")
+	}
+
+	free := NewMemory("without a limit", 0)
+	leave(free, "large", 1<<60)
+	if s, _ := inherit[string](free); s != "large" {
+		t.Error("without a limit something is forgotten")
+	}
+}
+
 // What is lent never exceeds the pool, whatever the order; run with -race.
 func TestMemoryBorrowersAtOnce(t *testing.T) {
 	const tasks, own, lent = 4, 10, 40

@@ -1,9 +1,6 @@
 package dataflow
 
-import (
-	"sync"
-	"unsafe"
-)
+import "unsafe"
 
 const (
 	// hotLines of two strings each are 256 KiB, which stay in a core's own cache. They
@@ -59,7 +56,7 @@ func newTally(r *run, at int, out *stringPairs[int64], emit func(k string, n int
 	b := newBudget(r.env, r.steps[at].Name, partialBytesMax)
 	r.atEnd(b.close)
 	c := &tally{r: r, at: at, emit: emit, out: out, t: newHighTable[string, int64](b), learn: hotLearn}
-	c.inherit(r.env.Memory.Limit() / 4)
+	c.inherit(r.env.Memory.Limit() / 2)
 	r.atEnd(c.bequeath)
 	lines := 1
 	if b.grow(hotLines * int64(unsafe.Sizeof(hotLine{}))) {
@@ -69,19 +66,10 @@ func newTally(r *run, at int, out *stringPairs[int64], emit func(k string, n int
 	return c
 }
 
-// tallySlots are slots of tallies that have ended, for the next: memory that is touched
-// for the first time is many times slower than memory that is cleared. What nobody takes
-// is gone after two garbage collections.
-var tallySlots sync.Pool
-
 // inherit takes the slots of a tally that has ended, if they are of at most so many bytes
 // or most is 0.
 func (c *tally) inherit(most int64) {
-	left, _ := tallySlots.Get().(*[]stringSlot[int64])
-	if left == nil {
-		return
-	}
-	slots := *left
+	slots, _ := inherit[[]stringSlot[int64]](c.r.env.Memory)
 	more := c.t.bytes(len(slots) - len(c.t.slots))
 	if more <= 0 || most > 0 && more > most || !c.t.b.grow(more) {
 		return
@@ -90,13 +78,14 @@ func (c *tally) inherit(most int64) {
 	c.t.use(slots)
 }
 
+// bequeath leaves them to the next tally.
 func (c *tally) bequeath() {
-	if len(c.t.slots) > tableSlotsMin {
-		slots := c.t.slots
-		tallySlots.Put(&slots)
+	c.leaveLate()
+	if slots := c.t.slots; len(slots) > tableSlotsMin {
+		c.t.b.shrink(c.t.bytes(len(slots)))
+		leave(c.r.env.Memory, slots, c.t.bytes(len(slots)))
 	}
 	c.t.slots = nil
-	c.leaveLate()
 }
 
 // add counts one string.
@@ -319,5 +308,6 @@ func (c *tally) send() {
 func (c *tally) done() {
 	c.drain()
 	c.settleAll()
+	c.leaveLate()
 	c.send()
 }

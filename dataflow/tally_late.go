@@ -1,9 +1,6 @@
 package dataflow
 
-import (
-	"sync"
-	"unsafe"
-)
+import "unsafe"
 
 const (
 	// lateWays are the parts of a large table that strings wait for: a part of a table of
@@ -27,9 +24,6 @@ type lateKeys struct {
 	keys [lateWays][lateEach + tallyWait]shortKey
 }
 
-// lateSlabs are of tallies that have ended, as tallySlots are.
-var lateSlabs sync.Pool
-
 // later says whether strings are to wait for their part of the table.
 func (c *tally) later() bool {
 	slots := len(c.t.slots)
@@ -41,8 +35,9 @@ func (c *tally) later() bool {
 		}
 	case slots >= lateSlots && slots != c.lateAsked:
 		c.lateAsked = slots
+		left, _ := inherit[*lateKeys](c.r.env.Memory)
 		if c.lateHeld = c.t.b.grow(lateBytes); c.lateHeld {
-			if c.late, _ = lateSlabs.Get().(*lateKeys); c.late == nil {
+			if c.late = left; left == nil {
 				c.late = new(lateKeys)
 			}
 		}
@@ -118,11 +113,11 @@ func (c *tally) leaveLate() {
 	if c.late == nil {
 		return
 	}
-	c.late.n = [lateWays]int{}
-	lateSlabs.Put(c.late)
-	c.late = nil
 	if c.lateHeld {
 		c.t.b.shrink(lateBytes)
 		c.lateHeld = false
 	}
+	c.late.n = [lateWays]int{}
+	leave(c.r.env.Memory, c.late, lateBytes)
+	c.late = nil
 }

@@ -266,3 +266,53 @@ func TestCountOwnStrings(t *testing.T) {
 		}
 	})
 }
+
+// A tally takes what the one before has left, empty, where its memory allows that.
+func TestTallyInherits(t *testing.T) {
+	words := func(n int) (all []string) {
+		for i := range n {
+			all = append(all, fmt.Sprint("w", i/3))
+		}
+		return all
+	}
+	count := func(m *Memory, all []string) (slots *stringSlot[int64], late *lateKeys) {
+		r := &run{env: &Env{Memory: m}, steps: []*Node{{Name: "Count"}}}
+		want, got := map[string]int64{}, map[string]int64{}
+		c := newTally(r, 0, nil, func(k string, n int64) { got[k] += n })
+		for _, w := range all {
+			c.add(w)
+			want[w]++
+			if c.late != nil {
+				late = c.late
+			}
+		}
+		c.done()
+		slots = &c.t.slots[0]
+		for i := range r.ended {
+			r.ended[len(r.ended)-1-i]()
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%d words are counted, want %d, or counts differ", len(got), len(want))
+		}
+		if m.Used() != 0 {
+			t.Errorf("%d bytes are still reserved", m.Used())
+		}
+		return slots, late
+	}
+	m := NewMemory("host", 100<<20)
+	slots, late := count(m, words(600_000))
+	again, lateAgain := count(m, words(600_000))
+	if late == nil || again != slots || lateAgain != late {
+		t.Error("the second does not have the memory of the first")
+	}
+	if few, _ := count(m, words(300)); few != slots {
+		t.Error("one of few words does not have it")
+	}
+	if !m.TryReserve(100 << 20) {
+		t.Error("the room of what is left is refused")
+	}
+	m.Release(100 << 20)
+	if fresh, _ := count(m, words(300)); fresh == slots {
+		t.Error("what was left is there although its room was wanted")
+	}
+}

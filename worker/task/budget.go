@@ -15,7 +15,7 @@ import (
 const (
 	reservedShare = 0.45 // what may be reserved
 	limitShare    = 0.80 // what Go's collector keeps the heap below, if it can
-	scarceShare   = 0.90 // of the budget, resident: nothing is lent any more
+	scarceShare   = 0.90 // of the budget, occupied: nothing is lent any more that can be done without
 	relaxedShare  = 0.75 // below it, things are lent again
 )
 
@@ -107,37 +107,27 @@ func (b *budget) attempt(name string, want int64) *dataflow.Memory {
 	return b.root.Borrower(name, max(want, b.own), b.lent)
 }
 
-// measure asks the kernel what it counts for the process.
+// measure asks the kernel what it counts for the process, and returns how much of that
+// is in use, see residentBytes.
 func (b *budget) measure() int64 {
-	now := residentBytes()
-	b.rss.Store(now)
-	b.rssMax.Store(max(b.rssMax.Load(), now))
-	return now
+	resident, occupied := residentBytes()
+	b.rss.Store(resident)
+	b.rssMax.Store(max(b.rssMax.Load(), resident))
+	return occupied
 }
 
 // watch measures what the kernel counts for the process until ctx ends. When that
-// comes near the budget, nothing is lent and free memory goes back to the system.
+// comes near the budget, only what cannot be done without is lent, and free memory goes
+// back to the system.
 func (b *budget) watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	withheld := int64(0)
-	defer func() { b.lent.Release(withheld) }()
+	defer b.lent.Scarce(false)
 	var freed time.Time
 	for {
-		now := b.measure()
-		switch {
-		case b.bytes == 0:
-		case float64(now) > scarceShare*float64(b.bytes):
-			if n := b.lent.Limit() - b.lent.Used(); n > 0 && b.lent.TryReserve(n) {
-				withheld += n
-			}
-			if time.Since(freed) >= freeEvery {
-				debug.FreeOSMemory()
-				freed = time.Now()
-			}
-		case withheld > 0 && float64(now) < relaxedShare*float64(b.bytes):
-			b.lent.Release(withheld)
-			withheld = 0
+		if b.ration(b.measure()) && time.Since(freed) >= freeEvery {
+			debug.FreeOSMemory()
+			freed = time.Now()
 		}
 		select {
 		case <-ctx.Done():
@@ -145,4 +135,19 @@ func (b *budget) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// ration stops lending, or lends again, where so many bytes are occupied. It says whether
+// they are near the budget.
+func (b *budget) ration(occupied int64) (scarce bool) {
+	switch {
+	case b.bytes == 0:
+	case float64(occupied) > scarceShare*float64(b.bytes):
+		b.lent.Scarce(true)
+		b.root.Forget()
+		return true
+	case float64(occupied) < relaxedShare*float64(b.bytes):
+		b.lent.Scarce(false)
+	}
+	return false
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -143,18 +142,34 @@ func TestBudget(t *testing.T) {
 	usual.Close()
 	larger.Close()
 
-	// A process above its budget lends nothing; when it ends, all is as before.
+	// A process near its budget lends nothing but what cannot be done without; far below it
+	// all is as before, and between the two as it was.
+	b.bytes = 1000
+	for _, at := range []struct {
+		occupied int64
+		near     bool
+		lends    bool
+	}{{0, false, true}, {900, false, true}, {901, true, false}, {800, false, false}, {749, false, true}, {900, false, true}} {
+		near := b.ration(at.occupied)
+		lends := usual.TryReserve(60)
+		if err := usual.Reserve(60 - usual.Used()); err != nil {
+			t.Errorf("with %d of 1000 bytes occupied what cannot be done without is refused: %v", at.occupied, err)
+		}
+		usual.Close()
+		if near != at.near || lends != at.lends {
+			t.Errorf("with %d of 1000 bytes occupied: near the budget %v, lends %v; want %v, %v", at.occupied, near, lends, at.near, at.lends)
+		}
+	}
+
+	// When watching ends, all is as before.
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
+	b.bytes = 1
 	b.watch(ended)
-	if b.lent.Peak() != 40 || b.lent.Used() != 0 || b.rssMax.Load() == 0 {
-		t.Errorf("withheld %d at most and %d now, resident %d", b.lent.Peak(), b.lent.Used(), b.rssMax.Load())
+	if b.rssMax.Load() == 0 || !usual.TryReserve(60) {
+		t.Errorf("resident %d; afterwards nothing is lent", b.rssMax.Load())
 	}
-	b.bytes, b.lent = math.MaxInt64, dataflow.NewMemory("lent", 40)
-	b.watch(ended)
-	if b.lent.Peak() != 0 {
-		t.Error("a process far below its budget lends nothing")
-	}
+	usual.Close()
 	if m := newBudget("unlimited", 0, 2).attempt("a", 0); m.Limit() != 0 {
 		t.Errorf("without a budget the limit is %d", m.Limit())
 	}
