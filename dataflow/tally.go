@@ -9,9 +9,11 @@ const (
 	// tallyWait is how many strings wait at most to be looked for at once: a power of two.
 	tallyWait = 1024
 	// hotLearn is after how many strings it is first looked which are frequent, and
-	// hotAgain times as many after how many the next time.
+	// hotAgain times as many after how many the next time. Where there are such already,
+	// of before, it is first looked after hotKnown.
 	hotLearn = 1 << 16
 	hotAgain = 4
+	hotKnown = hotLearn * hotAgain * hotAgain * hotAgain
 )
 
 // A tally is the partial aggregation of Count where strings are counted. Most of a
@@ -28,8 +30,8 @@ type tally struct {
 	emit  func(k string, n int64)
 	out   *stringPairs[int64] // instead of emit, where it is not nil
 	t     *stringTable[string, int64]
-	hot   []hotLine // what it holds is in t too
-	learn int       // of rows: when to look again what is frequent
+	hot   []hotLine
+	learn int // of rows: when to look again what is frequent
 	keys  keyArena
 	late  *lateKeys // nil where none wait for parts of the table
 
@@ -52,19 +54,31 @@ type hotLine [2]struct {
 	_ int64
 }
 
+// hotStrings are what was frequent for a tally that has ended.
+type hotStrings struct {
+	of    *Node // the step; others have other strings
+	lines []hotLine
+}
+
 func newTally(r *run, at int, out *stringPairs[int64], emit func(k string, n int64)) *tally {
 	b := newBudget(r.env, r.steps[at].Name, partialBytesMax)
 	r.atEnd(b.close)
 	c := &tally{r: r, at: at, emit: emit, out: out, t: newHighTable[string, int64](b), learn: hotLearn}
 	c.inherit(r.env.Memory.Limit() / 2)
 	r.atEnd(c.bequeath)
-	lines := 1
-	if b.grow(hotLines * int64(unsafe.Sizeof(hotLine{}))) {
-		lines = hotLines
+	left, _ := inherit[hotStrings](r.env.Memory)
+	switch {
+	case !b.grow(hotBytes):
+		c.hot = make([]hotLine, 1)
+	case left.of == r.steps[at]:
+		c.hot, c.learn = left.lines, hotKnown
+	default:
+		c.hot = make([]hotLine, hotLines)
 	}
-	c.hot = make([]hotLine, lines)
 	return c
 }
+
+const hotBytes = hotLines * int64(unsafe.Sizeof(hotLine{}))
 
 // inherit takes the slots of a tally that has ended, if they are of at most so many bytes
 // or most is 0.
@@ -81,6 +95,13 @@ func (c *tally) inherit(most int64) {
 // bequeath leaves them to the next tally.
 func (c *tally) bequeath() {
 	c.leaveLate()
+	if len(c.hot) == hotLines {
+		for i := range c.hot {
+			c.hot[i][0].n, c.hot[i][1].n = 0, 0
+		}
+		c.t.b.shrink(hotBytes)
+		leave(c.r.env.Memory, hotStrings{c.r.steps[c.at], c.hot}, hotBytes)
+	}
 	if slots := c.t.slots; len(slots) > tableSlotsMin {
 		c.t.b.shrink(c.t.bytes(len(slots)))
 		leave(c.r.env.Memory, slots, c.t.bytes(len(slots)))
@@ -202,6 +223,7 @@ func (c *tally) counts() bool {
 func (c *tally) choose() {
 	c.settleAll()
 	c.cool()
+	clear(c.hot)
 	var with [1 << 10]int // how many strings came so often; the last one, or more often
 	most := int64(len(with) - 1)
 	for i := range c.t.slots {
@@ -233,17 +255,24 @@ func (c *tally) choose() {
 	}
 }
 
-// cool adds the counts of what is hot to the large table; then nothing is.
+// cool adds the counts of what is hot to the large table, or passes on those for which
+// that has no room.
 func (c *tally) cool() {
 	for i := range c.hot {
 		for j := range c.hot[i] {
-			if e := &c.hot[i][j]; e.n > 0 {
-				v, _ := c.t.atShort(&e.shortKey, e.hash())
-				*v += e.n
+			e := &c.hot[i][j]
+			if e.n == 0 {
+				continue
 			}
+			if v := c.value(&e.shortKey, e.hash()); v != nil {
+				*v += e.n
+			} else {
+				c.passOn(&e.shortKey, e.n)
+			}
+			e.n = 0
 		}
 	}
-	clear(c.hot)
+	c.r.at = c.at
 }
 
 // long counts a string that has no short key.
@@ -278,11 +307,15 @@ func (c *tally) full() {
 // pass hands strings on as they came.
 func (c *tally) pass(keys []shortKey) {
 	for i := range keys {
-		if c.out != nil {
-			c.out.short(&keys[i], 1)
-		} else {
-			c.emit(c.keys.short(&keys[i]), 1)
-		}
+		c.passOn(&keys[i], 1)
+	}
+}
+
+func (c *tally) passOn(k *shortKey, n int64) {
+	if c.out != nil {
+		c.out.short(k, n)
+	} else {
+		c.emit(c.keys.short(k), n)
 	}
 }
 

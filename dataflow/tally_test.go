@@ -275,8 +275,9 @@ func TestTallyInherits(t *testing.T) {
 		}
 		return all
 	}
+	step := &Node{Name: "Count"}
 	count := func(m *Memory, all []string) (slots *stringSlot[int64], late *lateKeys) {
-		r := &run{env: &Env{Memory: m}, steps: []*Node{{Name: "Count"}}}
+		r := &run{env: &Env{Memory: m}, steps: []*Node{step}}
 		want, got := map[string]int64{}, map[string]int64{}
 		c := newTally(r, 0, nil, func(k string, n int64) { got[k] += n })
 		for _, w := range all {
@@ -315,4 +316,65 @@ func TestTallyInherits(t *testing.T) {
 	if fresh, _ := count(m, words(300)); fresh == slots {
 		t.Error("what was left is there although its room was wanted")
 	}
+}
+
+// What was frequent for one tally is hot for the next of its step, and nothing that does
+// not come is counted.
+func TestTallyInheritsHot(t *testing.T) {
+	step, other := &Node{Name: "Count"}, &Node{Name: "Count"}
+	hot := func(c *tally) (n int) {
+		for i := range c.hot {
+			for j := range c.hot[i] {
+				if !c.hot[i][j].none() {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	// The fewest words that make some hot, of so many different ones.
+	count := func(m *Memory, of *Node, prefix string, words, different int, finish bool) (hotBefore int) {
+		r := &run{env: &Env{Memory: m}, steps: []*Node{of}}
+		want, got := map[string]int64{}, map[string]int64{}
+		c := newTally(r, 0, nil, func(k string, n int64) { got[k] += n })
+		hotBefore = hot(c)
+		for i := range words {
+			w := fmt.Sprint(prefix, i%different)
+			c.add(w)
+			want[w]++
+		}
+		if finish {
+			if c.done(); !maps.Equal(got, want) {
+				t.Errorf("of %d words, %d of them different, %d are counted, or counts differ", words, different, len(got))
+			}
+		}
+		for i := range r.ended {
+			r.ended[len(r.ended)-1-i]()
+		}
+		return hotBefore
+	}
+	m := NewMemory("host", 100<<20)
+	const many = hotLearn + 2*tallyWait
+	if n := count(m, step, "a", many, 1000, true); n != 0 {
+		t.Errorf("%d strings are hot from nowhere", n)
+	}
+	for _, again := range []struct {
+		prefix string
+		finish bool
+	}{{"a", true}, {"b", true}, {"a", false}, {"a", true}} {
+		if n := count(m, step, again.prefix, 5000, 1000, again.finish); n < 900 {
+			t.Errorf("%d of 1000 strings are still hot", n)
+		}
+	}
+	if n := count(m, other, "a", 10, 10, true); n != 0 {
+		t.Errorf("%d strings are hot that were so for another step", n)
+	}
+
+	// Hot ones for which there is no room are passed on.
+	m = NewMemory("small", 2*hotBytes)
+	count(m, step, "a", many, 1000, true)
+	if n := count(m, step, "c", 200_000, 20_000, true); n < 900 {
+		t.Errorf("%d of 1000 strings are hot in little memory", n)
+	}
+	count(m, step, "a", 200_000, 20_000, true)
 }
