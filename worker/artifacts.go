@@ -22,14 +22,16 @@ const (
 	artifactBytesMax = 1 << 30 // of one artifact
 	cacheBytesMax    = 4 << 30 // of all that are kept
 	fetchingPrefix   = "fetching-"
+	shelfRead        = 256 << 10
 )
 
 // artifacts are the programs and files of jobs, by the SHA-256 of their content. They
 // are fetched once from the coordinator and kept for other jobs, as far as there is
 // room; a job has links of its own, so that it keeps what it uses.
 type artifacts struct {
-	dir string
-	max int64 // bytes to keep
+	dir   string
+	shelf string // a folder where others may be, by their SHA-256; "": none
+	max   int64  // bytes to keep
 
 	turn chan struct{} // holds a token while somebody fetches or links: one at a time is enough
 
@@ -38,12 +40,12 @@ type artifacts struct {
 
 // newArtifacts opens the folder and removes what was being fetched when an earlier
 // process ended.
-func newArtifacts(dir string) (*artifacts, error) {
+func newArtifacts(dir, shelf string) (*artifacts, error) {
 	old, err := filepath.Glob(filepath.Join(dir, fetchingPrefix+"*"))
 	for _, name := range old {
 		err = errors.Join(err, os.Remove(name))
 	}
-	return &artifacts{dir: dir, max: cacheBytesMax, turn: make(chan struct{}, 1)}, err
+	return &artifacts{dir: dir, shelf: shelf, max: cacheBytesMax, turn: make(chan struct{}, 1)}, err
 }
 
 // link makes path an artifact, which is fetched where it is not yet here.
@@ -72,14 +74,37 @@ func (a *artifacts) link(ctx context.Context, from pb.ControlClient, sha, path s
 	return nil
 }
 
-// fetch brings an artifact to path, which exists only when all of it is right.
+// fetch brings an artifact to path, which exists only when all of it is right: from the
+// shelf, if it is there and whole, or from the coordinator.
 func (a *artifacts) fetch(ctx context.Context, from pb.ControlClient, sha, path string) error {
+	if a.shelf != "" {
+		f, err := os.Open(filepath.Join(a.shelf, sha))
+		if err == nil {
+			buf := make([]byte, shelfRead)
+			err = a.keep(sha, path, func() ([]byte, error) {
+				n, err := f.Read(buf)
+				return buf[:n], err
+			})
+			f.Close()
+		}
+		if err == nil {
+			return nil
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := from.GetArtifact(ctx, &pb.GetArtifactRequest{Sha256: sha})
 	if err != nil {
 		return err
 	}
+	return a.keep(sha, path, func() ([]byte, error) {
+		c, err := stream.Recv()
+		return c.GetData(), err
+	})
+}
+
+// keep makes path of what next yields, io.EOF at the end, if that is what sha says.
+func (a *artifacts) keep(sha, path string, next func() ([]byte, error)) error {
 	tmp, err := os.CreateTemp(a.dir, fetchingPrefix+"*")
 	if err != nil {
 		return err
@@ -88,19 +113,19 @@ func (a *artifacts) fetch(ctx context.Context, from pb.ControlClient, sha, path 
 	defer tmp.Close()
 	h, size := sha256.New(), 0
 	for {
-		c, err := stream.Recv()
+		data, err := next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return err
 		}
-		if size += len(c.Data); size > artifactBytesMax {
+		if size += len(data); size > artifactBytesMax {
 			return fmt.Errorf("it has more than %d bytes", artifactBytesMax)
 		}
-		a.fetched.Add(int64(len(c.Data)))
-		h.Write(c.Data)
-		if _, err := tmp.Write(c.Data); err != nil {
+		a.fetched.Add(int64(len(data)))
+		h.Write(data)
+		if _, err := tmp.Write(data); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,11 @@
 package worker
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -139,8 +143,73 @@ func TestArtifactsAreChecked(t *testing.T) {
 	}
 }
 
+// control is a coordinator that has one artifact and counts how often it is asked.
+type control struct {
+	pb.ControlClient
+	data  []byte
+	asked int
+}
+
+type chunks struct {
+	grpc.ServerStreamingClient[pb.Chunk]
+	data []byte
+}
+
+func (c *control) GetArtifact(context.Context, *pb.GetArtifactRequest, ...grpc.CallOption) (grpc.ServerStreamingClient[pb.Chunk], error) {
+	c.asked++
+	return &chunks{data: c.data}, nil
+}
+
+func (c *chunks) Recv() (*pb.Chunk, error) {
+	if len(c.data) == 0 {
+		return nil, io.EOF
+	}
+	data := c.data
+	c.data = nil
+	return &pb.Chunk{Data: data}, nil
+}
+
+// What lies on the shelf whole is taken from there; else the coordinator is asked.
+func TestShelf(t *testing.T) {
+	right := []byte(strings.Repeat("program", 100_000))
+	for _, on := range []struct {
+		what  string
+		data  []byte
+		asked int
+	}{{"the program", right, 0}, {"half of it", right[:350_000], 1}, {"another", make([]byte, len(right)), 1}, {"nothing", nil, 1}} {
+		shelf, job := t.TempDir(), filepath.Join(t.TempDir(), "program")
+		if on.data != nil {
+			if err := os.WriteFile(filepath.Join(shelf, sha(right)), on.data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a, err := newArtifacts(t.TempDir(), shelf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &control{data: right}
+		if err := a.link(t.Context(), c, sha(right), job); err != nil {
+			t.Errorf("%s on the shelf: %v", on.what, err)
+			continue
+		}
+		got, err := os.ReadFile(job)
+		if err != nil || !bytes.Equal(got, right) {
+			t.Errorf("%s on the shelf: the job has %d other bytes, %v", on.what, len(got), err)
+		}
+		if info, err := os.Stat(job); err == nil && info.Mode().Perm() != 0o500 {
+			t.Errorf("%s on the shelf: the job's program has mode %s", on.what, info.Mode())
+		}
+		if c.asked != on.asked {
+			t.Errorf("%s on the shelf: the coordinator was asked %d times, want %d", on.what, c.asked, on.asked)
+		}
+		if left := files(t, a.dir); len(left) != 1 {
+			t.Errorf("%s on the shelf: left are %v", on.what, left)
+		}
+	}
+}
+
 func TestOldArtifactsGo(t *testing.T) {
-	a, err := newArtifacts(t.TempDir())
+	a, err := newArtifacts(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,10 @@ type Config struct {
 	// Machine: workers with the same one read each other's files. "": found out; any
 	// other name keeps workers of one machine from doing so.
 	Machine string
-	Log     *slog.Logger
+	// Programs is a folder of programs and files of jobs, each under its SHA-256 as the
+	// coordinator keeps them. What is there need not be fetched. "": none.
+	Programs string
+	Log      *slog.Logger
 	// LowWater is the room that must stay free in every folder, in bytes; below it no
 	// task is taken. 0: 64 MiB.
 	LowWater int64
@@ -172,7 +175,7 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 			grpc.InitialWindowSize(4<<20), grpc.InitialConnWindowSize(16<<20),
 		),
 	}
-	if w.artifacts, err = newArtifacts(f.artifacts()); err == nil {
+	if w.artifacts, err = newArtifacts(f.artifacts(), cfg.Programs); err == nil {
 		err = w.sweepSpill()
 	}
 	if err != nil {
@@ -191,6 +194,11 @@ func (c *Config) wholeNames() (err error) {
 	}
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return fmt.Errorf("worker: %w", err)
+	}
+	if c.Programs != "" {
+		if c.Programs, err = filepath.Abs(c.Programs); err != nil {
+			return fmt.Errorf("worker: %w", err)
+		}
 	}
 	c.SpillDirs = slices.Clone(c.SpillDirs)
 	for i, d := range c.SpillDirs {

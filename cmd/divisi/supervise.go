@@ -108,7 +108,8 @@ func (s *supervisor) start(ctx context.Context) (err error) {
 		w := &process{role: "worker", log: filepath.Join(s.dir, name+".log"), ready: readyLine{ID: name, Address: "127.0.0.1:0"}}
 		w.args = func() []string {
 			args := []string{"worker", "--id", name, "--coordinator", coord.ready.Address, "--listen", w.ready.Address,
-				"--dir", filepath.Join(s.dir, name), "--slots", strconv.Itoa(s.slots), "--memory", strconv.FormatInt(s.memory, 10), "--drain-grace", "0"}
+				"--dir", filepath.Join(s.dir, name), "--slots", strconv.Itoa(s.slots), "--memory", strconv.FormatInt(s.memory, 10), "--drain-grace", "0",
+				"--programs", filepath.Join(s.dir, "coordinator", "artifacts")}
 			if s.links != nil {
 				args = append(args, s.links(name, coord.ready.Address)...) // the last of two flags counts
 			}

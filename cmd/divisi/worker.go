@@ -40,6 +40,7 @@ func workerCommand(a *app) *cobra.Command {
 	f.StringVar(&o.config.Advertise, "advertise", "", "address at which others reach the exchange, if not at --listen")
 	f.StringVar(&o.config.Machine, "machine", "", "workers with the same name read each other's files (default: found out)")
 	f.StringVar(&o.config.Dir, "dir", "divisi-worker", "folder for shuffle files, logs and programs")
+	f.StringVar(&o.config.Programs, "programs", "", "folder in which programs are looked for before they are fetched: the coordinator's artifacts, where it can be read")
 	f.StringSliceVar(&o.config.SpillDirs, "spill-dir", nil, "more folders for spill and shuffle files (repeatable)")
 	f.IntVar(&o.config.Slots, "slots", runtime.NumCPU(), "tasks at a time")
 	f.Var(&o.memory, "memory", "budget of each task host, such as 2GiB (default: from the machine's)")
