@@ -87,6 +87,22 @@ func TestArguments(t *testing.T) {
 	}
 }
 
+// Where four splits for each slot would be large, there are three, or more of the largest.
+func TestLargeSplits(t *testing.T) {
+	fs := mem.New()
+	put(t, fs, "in/one", []byte("x\n"))
+	for _, c := range []struct {
+		size     int64
+		slots, n int
+	}{{64 << 20, 1, 4}, {256 << 20, 1, 4}, {300 << 20, 1, 3}, {1000 << 20, 3, 9}, {768 << 20, 3, 12}, {10 << 30, 3, 80}} {
+		use(longFS{fs, c.size})
+		splits := must(mustSource(t, textOf("faulty:///in")).Splits(t.Context(), dataflow.SplitHint{Slots: c.slots}))
+		if len(splits) != c.n {
+			t.Errorf("%d MiB for %d slots: %d splits, want %d", c.size>>20, c.slots, len(splits), c.n)
+		}
+	}
+}
+
 func TestSplitSizes(t *testing.T) {
 	fs := mem.New()
 	use(fs)

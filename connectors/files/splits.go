@@ -12,6 +12,8 @@ import (
 const (
 	targetMin = 16 << 20
 	targetMax = 128 << 20
+	// targetLarge is from where on a split is large enough for a slot to have three.
+	targetLarge = 64 << 20
 	// wholeMax is how long a file may be that is not cut although it could be, because one
 	// would have to look for where, and there are enough others.
 	wholeMax = 1 << 30
@@ -33,16 +35,23 @@ type limits struct {
 }
 
 // limitsFor says how large splits should be: four for each slot, if they are neither too
-// small to be worth a task nor too large. What opening files costs makes splits smaller
-// as long as that gives slots something to do, and no smaller.
+// small to be worth a task nor too large; three, where four are large too: what tasks
+// gather before a shuffle is the less the fewer they are. What opening files costs makes
+// splits smaller as long as that gives slots something to do, and no smaller.
 func limitsFor(files []foundFile, hint dataflow.SplitHint) limits {
-	var total int64
+	var total, sizes int64
 	for _, f := range files {
 		total += f.size + openCost(f.uri)
+		sizes += f.size
 	}
-	l := limits{cost: max(targetMin, roundUp(total/int64(max(1, hint.Slots)*4), 1<<20))}
+	slots, each := int64(max(1, hint.Slots)), int64(4)
+	if sizes/(slots*each) > targetLarge {
+		each = 3
+	}
+	target := func(each int64) int64 { return max(targetMin, roundUp(total/(slots*each), 1<<20)) }
+	l := limits{cost: target(each)}
 	l.bytes = min(targetMax, l.cost)
-	l.whole = min(wholeMax, l.cost)
+	l.whole = min(wholeMax, target(4))
 	if hint.MaxBytes > 0 {
 		l.bytes = min(l.bytes, hint.MaxBytes)
 		l.cost = min(l.cost, hint.MaxBytes)
