@@ -21,7 +21,7 @@ func (e *Encoder) EncodeRuns(dst []byte, batches []dataflow.Batch, runs []Run) (
 	if !e.flat {
 		return dst, false, nil
 	}
-	defer clear(e.columns) // do not keep the batches' memory alive
+	defer func() { clear(e.columns) }() // do not keep the batches' memory alive
 	e.columns = e.columns[:0]
 	rows := 0
 	for _, r := range runs {
