@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -230,6 +231,36 @@ func TestPublishWaits(t *testing.T) {
 	}
 	if err := fs.Publish(t.Context(), sl); !errors.Is(err, storage.ErrGone) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestPublishWithoutParts: a server that does not find the parts may be completing the
+// upload for another, or have lost them.
+func TestPublishWithoutParts(t *testing.T) {
+	s := services.S3(t)
+	for _, times := range []int{3, 1000} {
+		p := newProxy(t, s.Endpoint, func(r request) action {
+			if r.kind == "complete" && r.all <= times {
+				return lostPart
+			}
+			return pass
+		})
+		fs := connect(t, p.server.URL, s, quick())
+		data := noise(1, 1000)
+		sl := sealed(t, fs, "job", fmt.Sprintf("out/o-%d", times), data)
+		switch err := fs.Publish(t.Context(), sl); {
+		case times < publishRounds:
+			if got := content(t, fs, sl.Name, 1000); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("after %d refusals: %v, or the object is not what was sealed", times, err)
+			}
+		case !errors.Is(err, storage.ErrGone) || !strings.Contains(err.Error(), "lost by the server"):
+			t.Errorf("got %v", err)
+		default:
+			if err := fs.Discard(t.Context(), sl); err != nil {
+				t.Error(err)
+			}
+		}
+		nothingLeft(t, fs, sl.Name)
 	}
 }
 

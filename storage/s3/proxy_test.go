@@ -25,11 +25,12 @@ const (
 	truncate          // half of the answer's body; of none, doneReset
 	inside200         // 200 with an error in the body, not carried out; where that can be, else broken
 	stall             // nothing, until the client gives up
+	lostPart          // 400 InvalidPart, not carried out
 	actions
 )
 
 func (a action) String() string {
-	return [...]string{"pass", "503", "500", "500 when done", "reset", "reset when done", "truncated", "error in a 200", "stall"}[a]
+	return [...]string{"pass", "503", "500", "500 when done", "reset", "reset when done", "truncated", "error in a 200", "stall", "part lost"}[a]
 }
 
 // request is what the proxy was asked.
@@ -114,6 +115,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch do {
 	case slowDown:
 		answer(w, http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
+		return
+	case lostPart:
+		answer(w, http.StatusBadRequest, "InvalidPart", "One or more of the specified parts could not be found.")
 		return
 	case broken:
 		answer(w, http.StatusInternalServerError, "InternalError", "We encountered an internal error.")

@@ -104,7 +104,7 @@ func (f *FS) Publish(ctx context.Context, s storage.Sealed) error {
 			if marked && completed {
 				is = storage.ErrTransient
 			}
-			return f.failed(op, name, fmt.Errorf("%w: %s was discarded, swept or replaced, and the name holds %s", is, t.id, what))
+			return f.failed(op, name, fmt.Errorf("%w: %s was discarded, swept, replaced or lost by the server, and the name holds %s", is, t.id, what))
 		}
 		if err := wait(ctx, pause); err != nil {
 			return f.failed(op, name, err)
@@ -113,14 +113,18 @@ func (f *FS) Publish(ctx context.Context, s storage.Sealed) error {
 	}
 }
 
-// complete completes the upload, or reports that there is none.
+// invalidPart is what MinIO says of the parts while another request completes the upload:
+// it forgets them first. Should who asked for that go away in between, it says so for ever.
+const invalidPart = "InvalidPart"
+
+// complete completes the upload, or reports that there is none, or none of its parts.
 func (f *FS) complete(ctx context.Context, op, name string, t token) (completed bool, err error) {
 	// Servers put large objects together while the client waits.
 	err = f.tryFor(ctx, 10*f.set.idle, op, name, func(c call) error {
 		_, err := f.core.CompleteMultipartUpload(c.ctx, f.bucket, name, t.upload, t.parts, minio.PutObjectOptions{})
 		return err
 	})
-	if code(err) == noSuchUpload {
+	if c := code(err); c == noSuchUpload || c == invalidPart {
 		return false, nil
 	}
 	return err == nil, err
