@@ -33,6 +33,7 @@ type fake struct {
 	epoch    uint64
 	stopped  chan struct{} // closed: it answers nothing, as if its process was stopped; nil: never
 	standby  atomic.Bool   // it does not answer yet
+	late     bool          // it says that the caller's time was up
 
 	mu        sync.Mutex
 	artifacts map[string][]byte
@@ -48,6 +49,9 @@ func (f *fake) Hello(ctx context.Context, _ *pb.HelloRequest) (*pb.HelloReply, e
 	}
 	if f.standby.Load() {
 		return nil, status.Error(codes.Unavailable, "not yet")
+	}
+	if f.late {
+		return nil, status.Error(codes.DeadlineExceeded, "late")
 	}
 	return &pb.HelloReply{Protocol: f.protocol, Version: "v9", Slots: 3, Epoch: f.epoch}, nil
 }

@@ -172,6 +172,12 @@ func (c *Client) choose(ctx context.Context, within time.Duration) (*link, error
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	// The other end keeps the deadline too, and may be the first to see it pass: then the
+	// caller's time was up, and nobody was too slow.
+	ends, _ := dctx.Deadline()
+	if callers, ok := ctx.Deadline(); ok && !callers.After(ends) && slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, errNoAnswer) }) {
+		return nil, context.DeadlineExceeded
+	}
 	return nil, c.unreachable(errs)
 }
 

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -41,6 +42,21 @@ func TestDialSeveral(t *testing.T) {
 	var un *Unreachable
 	if _, err := Dial(t.Context(), away+","+other); !errors.As(err, &un) || !strings.Contains(err.Error(), away) || !strings.Contains(err.Error(), other) {
 		t.Errorf("none of two is there: %v", err)
+	}
+}
+
+// A deadline that the other end saw pass first is the caller's, where that comes before the
+// end of patience with a coordinator.
+func TestDialUntilDeadline(t *testing.T) {
+	c := &Client{addr: "-", addrs: []string{serve(t, &fake{late: true})}}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	if _, err := c.choose(ctx, 2*time.Hour); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the caller's time was up: %v", err)
+	}
+	var un *Unreachable
+	if _, err := c.choose(ctx, time.Minute); !errors.As(err, &un) || !strings.Contains(err.Error(), "no answer in time") {
+		t.Errorf("the coordinator is too slow: %v", err)
 	}
 }
 

@@ -15,6 +15,9 @@ var (
 	ErrNotAllowed = errors.New("not allowed")
 )
 
+// errNoAnswer is why a coordinator is unreachable that was silent for as long as was waited.
+var errNoAnswer = errors.New("no answer in time")
+
 // An Unreachable says that no coordinator answers at an address.
 type Unreachable struct {
 	Addr string
@@ -60,7 +63,7 @@ func translate(addr, op string, err error) error {
 		return &Unreachable{Addr: addr, Err: fmt.Errorf("no divisi coordinator of this release answers there: %w", text)}
 	case codes.DeadlineExceeded:
 		if op == "hello" {
-			return &Unreachable{Addr: addr, Err: errors.New("no answer in time")}
+			return &Unreachable{Addr: addr, Err: errNoAnswer}
 		}
 		return fmt.Errorf("%s: %w", op, context.DeadlineExceeded)
 	case codes.Canceled:
