@@ -114,6 +114,10 @@ func runS3(t testing.TB, name string, command s3Command) S3Server {
 
 // launchS3 starts a server with its files in a folder.
 func launchS3(ctx context.Context, dir, name string, command s3Command) (S3Server, *process, error) {
+	dir, err := filepath.Abs(dir) // the server runs in it
+	if err != nil {
+		return S3Server{}, nil, err
+	}
 	for _, sub := range []string{"objects", "metadata"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
 			return S3Server{}, nil, err

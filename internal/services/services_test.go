@@ -62,6 +62,26 @@ func TestServers(t *testing.T) {
 	}
 }
 
+// A server runs in its folder, wherever the name of that is relative to.
+func TestRelativeFolder(t *testing.T) {
+	S3(t) // can be installed, or the test is skipped
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("s3", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s, stop, err := StartS3(t.Context(), "s3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	if _, err := s.do(t.Context(), "PUT", "/divisi/x", "", "x"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join("s3", "objects", "divisi", "x")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNotReady(t *testing.T) {
 	p, err := start(t, t.TempDir(), nil, "sh", "-c", "echo this is why; exit 3")
 	if err != nil {
