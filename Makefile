@@ -53,7 +53,7 @@ fuzz: ## every fuzz target for SECONDS=N seconds each
 chaos: ## faults on a real cluster: RUNS=N of each sort (SEED=N: of the first), a job of 100 stages, 1,000 jobs
 	DIVISI_CHAOS_RUNS=$(or $(RUNS),10) DIVISI_CHAOS_SEED=$(or $(SEED),1) $(GO) test -count=1 -v -timeout 120m -run '^TestChaos' ./cmd/divisi
 
-bench: ## benchmarks beside their peers; ONLY=name for one of them, SLOW=1 also with Spark
+bench: ## benchmarks beside their peers; ONLY=name for one of them, SLOW=1 also with Spark, Hadoop MapReduce and Beam
 	$(GO) run ./benchmarks $(if $(ONLY),-only $(ONLY)) $(if $(SLOW),-slow)
 
 generate: ## what is generated from proto/

@@ -97,7 +97,7 @@ func main() {
 	flag.Int64Var(&o.bytes, "bytes", 1_000_000_000, "size of the input")
 	flag.IntVar(&o.runs, "runs", 5, "counted runs of each contender; for the prices of durability to within a percent, 30")
 	flag.StringVar(&o.prof, "profiles", "", "folder for profiles, of the benchmarks that make some")
-	flag.BoolVar(&o.slow, "slow", false, "also peers that need minutes: Spark")
+	flag.BoolVar(&o.slow, "slow", false, "also peers that need minutes: Spark, Hadoop MapReduce, Beam")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -27,14 +28,29 @@ func (b Binaries) BuildWithout(ctx context.Context, pkg string) (string, error) 
 	return b.build(ctx, pkg, filepath.Base(pkg)+"-bench", "divisibench")
 }
 
+// BuildModule builds the program of a module of its own in a folder: a peer that needs
+// what this module does not.
+func (b Binaries) BuildModule(ctx context.Context, dir string) (string, error) {
+	out, err := filepath.Abs(filepath.Join(b.Dir, filepath.Base(dir)))
+	if err != nil {
+		return "", err
+	}
+	return out, goBuild(ctx, dir, out, ".")
+}
+
 func (b Binaries) build(ctx context.Context, pkg, name, tags string) (string, error) {
 	out := filepath.Join(b.Dir, name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", tags, "-o", out, pkg)
+	return out, goBuild(ctx, "", out, "-tags", tags, pkg)
+}
+
+func goBuild(ctx context.Context, dir, out string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-o", out}, args...)...)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build %s: %w: %s", pkg, err, text)
+		return fmt.Errorf("go build %s %s: %w: %s", dir, strings.Join(args, " "), err, text)
 	}
-	return out, nil
+	return nil
 }
 
 // A Cluster is a local one: a coordinator and workers, each a process.
