@@ -71,7 +71,7 @@ func chaosCommand(a *app) *cobra.Command {
 	f.Int64Var(&o.keys, "keys", 20_000, "of the chain: it moves about as many rows at each stage")
 	f.Var(&o.size, "size", "of the text")
 	f.IntVar(&o.workers, "workers", 3, "number of workers")
-	f.StringVar(&o.faults, "faults", "", "kinds of faults: kill, stop, link, peers, delete, flip, full (default: all but full, which needs to mount)")
+	f.StringVar(&o.faults, "faults", "", "kinds of faults: kill, stop, link, peers, delete, flip, full, slow (default: all but the last two, which need root)")
 	f.DurationVar(&o.every, "every", 0, "a fault in each such interval (0: one to three anywhere in a run)")
 	f.DurationVar(&o.span, "span", 0, "faults begin within so much of a run (0: a fifth more than a run takes in peace)")
 	f.BoolVar(&o.links, "links", true, "reach workers through proxies, so that connections can be spoiled")
@@ -219,6 +219,11 @@ func (c *chaosCluster) startIn(ctx context.Context, dir string, kinds []chaos.Ki
 			if err := c.small(filepath.Join(dir, name)); err != nil {
 				return err
 			}
+		}
+	}
+	if slices.Contains(kinds, chaos.Slow) {
+		if err := chaos.CanSlow(); err != nil {
+			return console.Exitf(console.JobFailed, "%w", err)
 		}
 	}
 	log, err := os.OpenFile(filepath.Join(c.dir, "supervisor-"+strconv.Itoa(c.starts)+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/divisi-data/divisi/internal/chaos"
 	"github.com/divisi-data/divisi/internal/race"
 	"github.com/divisi-data/divisi/internal/services"
 )
@@ -57,6 +58,16 @@ func TestChaosKills(t *testing.T) { runsChaos(t, "--faults", "kill", "--runs", c
 
 // All kinds of faults that need no special rights.
 func TestChaos(t *testing.T) { runsChaos(t, "--runs", chaosRuns(t, 4)) }
+
+// A worker with a fifth of a core from the first moments on, beside two that have what
+// is left: what it is slow with goes elsewhere, and the output is the same.
+// The time that it took is printed.
+func TestChaosSlow(t *testing.T) {
+	if err := chaos.CanSlow(); err != nil {
+		t.Skipf("NOT TESTED: %v", err)
+	}
+	runsChaos(t, "--faults", "slow", "--runs", chaosRuns(t, 2), "--job", "chain", "--stages", "8", "--every", "100ms", "--span", "100ms")
+}
 
 // A job of many stages, any component of which is killed or stopped again and again. It
 // fails too if it ends before the first fault.

@@ -71,6 +71,8 @@ func (c *Cluster) Strike(f Fault) (Strike, error) {
 		err = c.damage(&s)
 	case Full:
 		err = c.fill(&s)
+	case Slow:
+		err = c.slow(&s)
 	default:
 		err = fmt.Errorf("chaos: a fault of kind %q", f.Kind)
 	}

@@ -22,10 +22,14 @@ const (
 	Delete Kind = "delete" // a shuffle file is removed
 	Flip   Kind = "flip"   // a bit of a shuffle file is turned over
 	Full   Kind = "full"   // a disk is full for a while
+	Slow   Kind = "slow"   // a worker and its hosts have a fifth of a core for a while
 )
 
 // Kinds are all of them.
-var Kinds = []Kind{Kill, Stop, Link, Peers, Delete, Flip, Full}
+var Kinds = []Kind{Kill, Stop, Link, Peers, Delete, Flip, Full, Slow}
+
+// asRoot are those that root alone can do.
+var asRoot = []Kind{Full, Slow}
 
 // The parts of a cluster that faults are done to.
 const (
@@ -62,7 +66,7 @@ func (f Fault) String() string {
 
 // Options of a schedule.
 type Options struct {
-	Kinds []Kind        // none: all but Full
+	Kinds []Kind        // none: all that do not need root
 	Span  time.Duration // faults begin within it
 	Every time.Duration // 0: one to three faults anywhere; else one in each such interval
 }
@@ -72,12 +76,13 @@ type Options struct {
 const (
 	pauseLeast = 200 * time.Millisecond
 	pauseMost  = 8 * time.Second
+	slowLeast  = 10 * time.Second // others have to be compared with it
 )
 
 // Plan is the schedule of a seed: the same for the same seed and options.
 func Plan(seed uint64, o Options) []Fault {
 	if len(o.Kinds) == 0 {
-		o.Kinds = slices.DeleteFunc(slices.Clone(Kinds), func(k Kind) bool { return k == Full })
+		o.Kinds = slices.DeleteFunc(slices.Clone(Kinds), func(k Kind) bool { return slices.Contains(asRoot, k) })
 	}
 	r := rand.New(rand.NewPCG(seed, 0xd1715))
 	var faults []Fault
@@ -121,6 +126,8 @@ func one(r *rand.Rand, at time.Duration, kinds []Kind) Fault {
 		}
 	case Full:
 		f.For = pause
+	case Slow:
+		f.For = slowLeast + pause
 	}
 	return f
 }
