@@ -142,25 +142,60 @@ func (FS) Discard(ctx context.Context, s storage.Sealed) error {
 	return failed("discard", p.name, drop(p))
 }
 
-// CreateIfAbsent writes and seals an attempt, then links it to its name, which
-// fails where the name is taken.
+// CreateIfAbsent writes a file, makes it durable, then links it to its name, which
+// fails where the name is taken. The file is an attempt where it has to have a name
+// before.
 func (FS) CreateIfAbsent(ctx context.Context, name string, data []byte) error {
 	const op = "create if absent"
 	name, err := begin(ctx, op, name)
 	if err != nil {
 		return err
 	}
-	err = createIfAbsent(ctx, name, data, false)
+	if reserved(name) {
+		return failed(op, name, errReserved)
+	}
+	if _, err := os.Lstat(name); err == nil {
+		return failed(op, name, storage.ErrExist)
+	}
+	if done, err := createUnnamed(ctx, name, data); done {
+		return failed(op, name, err)
+	}
+	return failed(op, name, createByAttempt(ctx, name, data))
+}
+
+// createByAttempt writes and seals an attempt and links that.
+func createByAttempt(ctx context.Context, name string, data []byte) error {
+	err := createIfAbsent(ctx, name, data, false)
 	if errors.Is(err, syscall.EXDEV) {
 		err = createIfAbsent(ctx, name, data, true)
 	}
-	return failed(op, name, err)
+	return err
+}
+
+// createUnnamed is createIfAbsent without an attempt. It reports whether that was
+// possible, or has shown that the name is taken.
+func createUnnamed(ctx context.Context, name string, data []byte) (done bool, err error) {
+	home := path.Dir(name)
+	if err := ctx.Err(); err != nil {
+		return true, err
+	}
+	anchor, err := anchorOf(name, false)
+	if err == nil {
+		err = mkdirs(anchor, home)
+	}
+	if err == nil {
+		err = linkUnnamed(name, data)
+	}
+	switch {
+	case err == nil:
+		return true, flush(home, anchor)
+	case errors.Is(err, storage.ErrExist):
+		return true, storage.ErrExist
+	}
+	return false, nil
 }
 
 func createIfAbsent(ctx context.Context, name string, data []byte, near bool) error {
-	if _, err := os.Lstat(name); err == nil {
-		return storage.ErrExist
-	}
 	o, err := newObject(ctx, name, storage.Owner(ctx), near)
 	if err != nil {
 		return err

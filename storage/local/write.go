@@ -37,9 +37,11 @@ func (FS) Create(ctx context.Context, name string) (storage.Object, error) {
 	return o, nil
 }
 
+var errReserved = errors.New("a part of the name is reserved for unpublished files: no folder may be called " + hidden + " or begin with " + hidden + "-")
+
 func newObject(ctx context.Context, name, owner string, near bool) (*object, error) {
 	if reserved(name) {
-		return nil, errors.New("a part of the name is reserved for unpublished files: no folder may be called " + hidden + " or begin with " + hidden + "-")
+		return nil, errReserved
 	}
 	p, f, err := begun(ctx, name, storage.OwnerFolder(owner), near)
 	if err != nil {
