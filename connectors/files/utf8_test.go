@@ -87,6 +87,12 @@ func TestTextIsChecked(t *testing.T) {
 			}
 		}
 	}
+	for _, dt := range []arrow.DataType{str, arrow.BinaryTypes.LargeString} { // texts of empty lists, as a gather of no rows makes them
+		none := array.NewData(dt, 0, []*memory.Buffer{nil, memory.NewBufferBytes(nil), memory.NewBufferBytes([]byte{})}, nil, 0, 0)
+		lists := array.NewData(arrow.ListOf(dt), 1, []*memory.Buffer{nil, memory.NewBufferBytes(make([]byte, 8))}, []arrow.ArrayData{none}, 0, 0)
+		b := array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: "s", Type: arrow.ListOf(dt)}}, nil), []arrow.Array{array.MakeFromData(lists)}, 1)
+		check(t, files.CheckText("x", b, 0))
+	}
 	for _, name := range []string{"parquet", "avro", "arrow"} {
 		f := must(files.LookupFormat(name))
 		w := must(f.Writer(files.WriteOptions{}))
