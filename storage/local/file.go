@@ -48,9 +48,26 @@ func readable(fi fs.FileInfo) error {
 	case fi.IsDir():
 		return errors.New("is a folder: name a file in it, or use it as an input where folders are taken")
 	case !fi.Mode().IsRegular():
-		return fmt.Errorf("is no regular file but %s: only files that can be read at any place are taken", fi.Mode().Type())
+		return storage.Invalid(fmt.Errorf("is no regular file but a %s: only files that can be read at any place are taken; write its bytes to a file first", sort(fi.Mode())))
 	}
 	return nil
+}
+
+// sort says in a word what a thing is that is no regular file.
+func sort(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
+}
+
+// isNull reports whether a device is the one that is always empty.
+func isNull(fi fs.FileInfo) bool {
+	null, err := os.Stat(os.DevNull)
+	return err == nil && os.SameFile(null, fi)
 }
 
 // linkHint says of a missing file that it is the link to it that is there.

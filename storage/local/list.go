@@ -68,7 +68,7 @@ func (w *walker) walk(dir string, above []fs.FileInfo, outOfSight bool) bool {
 				if quiet {
 					continue
 				}
-				w.yield(storage.Info{}, failed("list", e.name, errors.New("is a link to a folder that it lies in: without end")))
+				w.yield(storage.Info{}, failed("list", e.name, storage.Invalid(errors.New("is a link to a folder that it lies in: without end; remove it, or name the files without it"))))
 				return false
 			}
 			if !w.walk(e.name, append(above, e.FileInfo), quiet) {
@@ -176,7 +176,9 @@ func (FS) ListFolder(ctx context.Context, folder string) iter.Seq2[storage.Info,
 	}
 }
 
-// Stat describes a file or folder; links are followed.
+// Stat describes a file or folder; links are followed. A pipe, socket or device has no
+// size that says how much is in it and is an error, but for the null device, which is
+// an empty file.
 func (FS) Stat(ctx context.Context, name string) (storage.Info, error) {
 	name, err := begin(ctx, "stat", name)
 	if err != nil {
@@ -188,6 +190,11 @@ func (FS) Stat(ctx context.Context, name string) (storage.Info, error) {
 	fi, err := os.Stat(name)
 	if err != nil {
 		return storage.Info{}, failed("stat", name, linkHint(name, err))
+	}
+	if !fi.IsDir() && !isNull(fi) {
+		if err := readable(fi); err != nil {
+			return storage.Info{}, failed("stat", name, err)
+		}
 	}
 	return info(name, fi), nil
 }

@@ -98,6 +98,27 @@ func TestPipesAreNotOpened(t *testing.T) {
 	if _, err := (FS{}).Open(t.Context(), dir+"/in/pipe"); err == nil || !strings.Contains(err.Error(), "no regular file") {
 		t.Error(err)
 	}
+	// Nor taken for empty: a job whose input is <(zcat a.gz) would end well without rows.
+	if _, err := (FS{}).Stat(t.Context(), dir+"/in/pipe"); !errors.Is(err, storage.ErrInvalid) || !strings.Contains(err.Error(), "a pipe") {
+		t.Error(err)
+	}
+	if _, err := (FS{}).Stat(t.Context(), "/dev/zero"); !errors.Is(err, storage.ErrInvalid) || !strings.Contains(err.Error(), "a device") {
+		t.Error(err)
+	}
+	if i, err := (FS{}).Stat(t.Context(), os.DevNull); err != nil || i.Size != 0 {
+		t.Error(i, err)
+	}
+}
+
+// A folder that holds itself is the user's to mend: trying again does not help.
+func TestLinkIntoItself(t *testing.T) {
+	dir := t.TempDir()
+	ok(t, os.Symlink(".", dir+"/self"))
+	for _, err := range (FS{}).List(t.Context(), dir) {
+		if !errors.Is(err, storage.ErrInvalid) || !strings.Contains(err.Error(), "without end") {
+			t.Error(err)
+		}
+	}
 }
 
 // TestDiskFull needs a disk of its own to fill.
