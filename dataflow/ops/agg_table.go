@@ -29,7 +29,8 @@ type groupTable struct {
 
 	// room is asked for so many more groups, and bytes of text.
 	room     func(groups int, text int64) bool
-	cap      int // groups that were granted
+	closed   bool // a row found none: its group's next row must not find some either
+	cap      int  // groups that were granted
 	textRoom int64
 
 	words  []uint64 // of the batch at hand
@@ -98,7 +99,7 @@ func (g *groupTable) reset() {
 	} else {
 		clear(g.slots)
 	}
-	g.n, g.cap, g.textRoom = 1, 0, 0
+	g.n, g.cap, g.textRoom, g.closed = 1, 0, 0, false
 	g.keys = append(g.keys[:0], make([]uint64, g.width)...)
 	g.arena = g.arena[:0]
 	for i := range g.places {
@@ -224,11 +225,12 @@ func (g *groupTable) sameText(i, gid int) bool {
 }
 
 // insert makes a group of row i, whose slot is free, and gives its number; 0 if
-// there is no room.
+// there is no room. From then on, until reset, there is none for any group: what others
+// have given back by then could else make a second one of a group whose first rows are
+// spilled.
 func (g *groupTable) insert(i int, h, at uint64) int32 {
-	if g.n-1 == g.cap && !g.more(max(64, g.cap/2)) && !g.more(1) || g.n == math.MaxInt32 {
-		g.missed = append(g.missed, int32(i))
-		return 0
+	if g.closed || g.n-1 == g.cap && !g.more(max(64, g.cap/2)) && !g.more(1) || g.n == math.MaxInt32 {
+		return g.miss(i)
 	}
 	key := g.words[i*g.width : (i+1)*g.width]
 	for _, c := range g.cols {
@@ -241,13 +243,12 @@ func (g *groupTable) insert(i int, h, at uint64) int32 {
 				add := max(size, min(int64(len(g.arena)), 1<<20))
 				if !g.room(0, add) {
 					if add = size; !g.room(0, add) {
-						g.missed = append(g.missed, int32(i))
 						for _, c := range g.cols { // what was put for columns before
 							if c.text >= 0 {
 								g.places[c.text] = g.places[c.text][:g.n]
 							}
 						}
-						return 0
+						return g.miss(i)
 					}
 				}
 				g.textRoom = max(g.textRoom, int64(len(g.arena))) + add
@@ -267,6 +268,12 @@ func (g *groupTable) insert(i int, h, at uint64) int32 {
 	}
 	g.slots[at] = h<<32 | uint64(gid)
 	return int32(gid)
+}
+
+// miss notes that row i found no room.
+func (g *groupTable) miss(i int) int32 {
+	g.missed, g.closed = append(g.missed, int32(i)), true
+	return 0
 }
 
 func (g *groupTable) more(n int) bool {

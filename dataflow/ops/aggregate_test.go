@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"context"
 	"fmt"
 	"math/big"
 	"math/bits"
@@ -238,6 +239,64 @@ func TestAggregatePartial(t *testing.T) {
 			if env.Memory.Used() != 0 {
 				t.Error("memory is still reserved")
 			}
+		}
+	}
+}
+
+// lender takes memory away while batches are read, and gives it back before others.
+type lender struct {
+	dataflow.Stream
+	memory *dataflow.Memory
+	lent   int64
+	reads  int
+}
+
+func (l *lender) Next(ctx context.Context) (dataflow.Batch, error) {
+	if l.reads++; l.reads%3 == 2 { // all but a little
+		l.lent = 1 << 20
+		for ; l.lent > 0 && !l.memory.TryReserve(l.lent); l.lent -= 512 {
+		}
+	} else if l.lent > 0 {
+		l.memory.Release(l.lent)
+		l.lent = 0
+	}
+	return l.Stream.Next(ctx)
+}
+
+// Other tasks take memory and give it back: a group that found no room, and would find
+// some later, is one group all the same.
+func TestAggregateMemoryComesAndGoes(t *testing.T) {
+	b := sales(4000, 1200)
+	for _, keys := range [][]string{{"n"}, {"k", "g"}} {
+		var cols []int
+		for _, k := range keys {
+			cols = append(cols, b.Schema().FieldIndices(k)[0])
+		}
+		env, spill := dataflow.NewEnv(t.Context()), &opstest.Spill{}
+		env.Memory, env.Spill = dataflow.NewMemory("test", 1<<20), spill
+		o := aggregated(t, "final", expr.Expr{}, keys, allAggs...)
+		if _, err := o.Schema(b.Schema()); err != nil {
+			t.Fatal(err)
+		}
+		s, err := o.Open(env, &lender{Stream: opstest.Slice(memory.DefaultAllocator, b, 200), memory: env.Memory.Child("others", 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := opstest.Collect(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := opstest.Rows(out...), grouped(b, nil, cols...)
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("by %v: %d groups, want %d", keys, len(got), len(want))
+		}
+		if spill.Made() == 0 {
+			t.Errorf("by %v: nothing was spilled", keys)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
