@@ -8,23 +8,35 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	divisi "github.com/divisi-data/divisi"
 	df "github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/expr"
 )
 
-// toParquet makes a Parquet table of one in CSV.
+// toParquet makes a Parquet table of one in CSV, in folders by lot.
 func toParquet(j *df.Job) {
-	cols, _ := df.Columns("key int64, value int64")
-	df.WriteTable(df.ReadTable(j, df.FromCSV[df.Table](j.Arg(0)), cols), df.Parquet[df.Table](j.Arg(1)))
+	cols, _ := df.Columns("key int64, value int64, lot int64")
+	df.WriteTable(df.ReadTable(j, df.FromCSV[df.Table](j.Arg(0)), cols), df.Parquet[df.Table](j.Arg(1)).PartitionBy("lot"))
 }
 
-// chosen joins the rows of a Parquet table with some keys.
+// chosen joins the rows of a Parquet table with some keys. The folders' values are not
+// read, or are a key too.
 func chosen(j *df.Job) {
 	cols, _ := df.Columns("id int64, land int64")
 	keys := df.ReadTable(j, df.FromCSV[df.Table](j.Arg(1)), cols)
-	sales := df.ReadTable(j, df.FromParquet[df.Table](j.Arg(0)+"/*.parquet"), nil).Named("sales")
-	both := sales.Join(keys, df.Equal("key", "id"), df.BroadcastRight())
+	table, on := df.FromParquet[df.Table](j.Arg(0)), df.Equal("key", "id")
+	var schema *arrow.Schema
+	if j.Arg(3) != "none" {
+		table = table.Partitioned("lot")
+	}
+	if j.Arg(3) == "key" {
+		schema, _ = df.Columns("key int64, value int64, lot int64")
+		on = on.And("lot", "land")
+	}
+	sales := df.ReadTable(j, table, schema).Named("sales")
+	both := sales.Join(keys, on, df.BroadcastRight())
 	df.WriteTable(both.GroupBy("land").Agg(df.SumOf("all", expr.Col("value"))), df.CSV[df.Table](j.Arg(2)).Option("header", false))
 }
 
@@ -32,17 +44,17 @@ func chosen(j *df.Job) {
 func TestJoinSievesSource(t *testing.T) {
 	const rows, keys = 6000, 3000
 	for _, picked := range []int{0, 40} {
-		for _, parts := range []int{1, 2, 7} {
-			t.Run(fmt.Sprintf("%d keys, %d partitions", picked, parts), func(t *testing.T) {
+		for parts, folders := range map[int]string{1: "none", 2: "beside", 7: "none", 3: "key"} {
+			t.Run(fmt.Sprintf("%d keys, %d partitions, folders %s", picked, parts, folders), func(t *testing.T) {
 				dir := t.TempDir()
-				l, r := "key,value\n", "id,land\n"
+				l, r := "key,value,lot\n", "id,land\n"
 				sums, joined := map[int]int{}, int64(0)
 				for i := range rows {
 					key := i * 7 % keys
 					if i%10 == 0 {
 						key = 5 // a hot one, which is picked
 					}
-					l += fmt.Sprintf("%d,%d\n", key, i)
+					l += fmt.Sprintf("%d,%d,%d\n", key, i, key%3)
 					if key < picked {
 						sums[key%3] += i
 						joined++
@@ -60,12 +72,12 @@ func TestJoinSievesSource(t *testing.T) {
 					t.Fatal(err)
 				}
 				var text strings.Builder
-				_, err := divisi.Run(t.Context(), chosen, []string{dir + "/l", dir + "/r.csv", dir + "/out"},
+				_, err := divisi.Run(t.Context(), chosen, []string{dir + "/l", dir + "/r.csv", dir + "/out", folders},
 					divisi.Partitions(parts), divisi.TempDir(t.TempDir()), divisi.Analyze(&text), divisi.Check())
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := rowsOf(t, text.String())["sales: files"]; got < joined || got > joined+rows/50 {
+				if got := rowsOf(t, text.String())["sales: files"]; got < joined || folders != "key" && got > joined+rows/50 {
 					t.Errorf("%d of %d rows left the source, of use are %d\n%s", got, rows, joined, &text)
 				}
 				got := map[int]int{}

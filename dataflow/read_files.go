@@ -151,7 +151,8 @@ func (s FileSource[T]) DeadLetter(path string) FileSource[T] {
 }
 
 // Partitioned says that some columns of T stand in the names of folders, column=value
-// as Hive has them, instead of in the files.
+// as Hive has them, instead of in the files. In a table that is read without a schema they
+// are texts, behind the files' columns.
 func (s FileSource[T]) Partitioned(columns ...string) FileSource[T] {
 	s.folders = columns
 	return s
@@ -194,7 +195,7 @@ func (s FileSource[T]) source(j *Job, c *codec[T]) (string, Ref) {
 	}
 	args := fileSourceArgs{Paths: s.paths, Format: s.format, Options: s.options, MaxRecordBytes: s.bytesMax,
 		Partitions: s.folders, Policy: s.policy(), Schema: s.schema(j, c, name)}
-	if len(s.folders) > 0 && !s.columns {
+	if len(s.folders) > 0 && !s.columns && c != nil {
 		j.Errorf("%s: rows without columns have no place for those of folders", name)
 	}
 	if s.deadLetter != "" {

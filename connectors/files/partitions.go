@@ -220,6 +220,17 @@ func (s *partitionStream) Next(ctx context.Context) (dataflow.Batch, error) {
 // Locate implements dataflow.Locator.
 func (s *partitionStream) Locate(row int) string { return dataflow.Locate(s.Stream, row) }
 
+// Sieve implements dataflow.Siever: the file is told, unless it is about a folder's value,
+// which the file does not have.
+func (s *partitionStream) Sieve(v dataflow.Sieve) {
+	for i, f := range s.schema.Fields() {
+		if s.values[i] != nil && slices.Contains(v.Columns, f.Name) {
+			return
+		}
+	}
+	dataflow.PutSieve(s.Stream, v)
+}
+
 // Progress implements dataflow.Progresser.
 func (s *partitionStream) Progress() dataflow.Progress {
 	if p, ok := s.Stream.(dataflow.Progresser); ok {
