@@ -2,6 +2,7 @@ package ops
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math/bits"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 // An accumulator keeps one aggregate's value for every group, by its number.
@@ -221,7 +224,8 @@ func (w *wide) add(x decimal128.Num) error {
 	return nil
 }
 
-var errSum = fmt.Errorf("a sum has more than 38 digits")
+// errSum is final, as all is that the data cause.
+var errSum = &dataflow.Error{Kind: dataflow.User, Err: errors.New("a sum has more than 38 digits"), Try: "cast what is summed to a float64"}
 
 func (s *sums) addDecimals(gids []int32, xs []decimal128.Num) error {
 	sum, bad := s.sum, int64(0)
@@ -293,7 +297,7 @@ func (s *sums) emit(mem memory.Allocator, from, to int) (arrow.Array, error) {
 		dst := arrow.Int64Traits.CastFromBytes(buf.Bytes())
 		for i, w := range s.sum[from:to] {
 			if dst[i] = int64(w.lo); w.hi != dst[i]>>63 {
-				return fail(fmt.Errorf("integer overflow: a sum is %s (cast what is summed to a decimal)", decimal128.New(w.hi, w.lo).BigInt()))
+				return fail(&dataflow.Error{Kind: dataflow.User, Err: fmt.Errorf("integer overflow: a sum is %s", decimal128.New(w.hi, w.lo).BigInt()), Try: "cast what is summed to a decimal"})
 			}
 		}
 		return newArray(s.t, n, nulls, valid, buf), nil

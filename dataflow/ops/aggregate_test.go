@@ -398,6 +398,34 @@ func TestAggregateRefuses(t *testing.T) {
 	}
 }
 
+// A sum that does not fit is the data's fault: the task is not tried again, wherever it
+// was noticed.
+func TestSumsTooLarge(t *testing.T) {
+	large := new(big.Int).Exp(big.NewInt(10), big.NewInt(37), nil)
+	for _, rows := range []int{9, 11, 40} { // fits, of more than 38 digits, and of more than 128 bits
+		rb := array.NewRecordBuilder(memory.DefaultAllocator, opstest.SchemaOf(&arrow.Decimal128Type{Precision: 38}, arrow.PrimitiveTypes.Int64))
+		for range rows {
+			rb.Field(0).(*array.Decimal128Builder).Append(decimal128.FromBigInt(large))
+			rb.Field(1).(*array.Int64Builder).Append(1 << 60)
+		}
+		b := rb.NewRecordBatch()
+		for c, field := range b.Schema().Fields() {
+			o := aggregated(t, "final", expr.Expr{}, nil, agg{"x", "sum", expr.Col(field.Name)})
+			if _, err := o.Schema(b.Schema()); err != nil {
+				t.Fatal(err)
+			}
+			s, err := o.Open(dataflow.NewEnv(t.Context()), &canned{bs: []dataflow.Batch{b}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = opstest.Collect(t.Context(), s)
+			if fits := rows == 9 && c == 0; fits != (err == nil) || !fits && (dataflow.KindOf(err) != dataflow.User || !strings.Contains(err.Error(), "cast what is summed")) {
+				t.Errorf("%d rows, column %d: %v", rows, c, err)
+			}
+		}
+	}
+}
+
 func TestSelect(t *testing.T) {
 	b := sales(700, 40)
 	n := b.Column(4).(*array.Int64)
