@@ -22,6 +22,11 @@ func explainCommand(a *app) *cobra.Command {
 			"for that: on the cluster that --cluster, --dir or DIVISI_CLUSTER names, else in its own process.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.take(args)
+			if !o.isProgram() {
+				if err := flagsBehind(cmd, o.args); err != nil {
+					return err
+				}
+			}
 			if a.output == "json" {
 				format = "json"
 			}
@@ -41,6 +46,20 @@ func explainCommand(a *app) *cobra.Command {
 	cmd.Flags().Var(choice{&format, []string{"text", "json", "dot"}}, "format", "form of the plan")
 	cmd.Flags().BoolVar(&analyzed, "analyze", false, "also what its operators did; a program's job is run")
 	return cmd
+}
+
+// flagsBehind reads the flags that stand behind a job's id. Those behind a program are
+// the job's own arguments, which a job that was submitted does not take any more.
+func flagsBehind(cmd *cobra.Command, args []string) error {
+	flags := cmd.Flags()
+	flags.SetInterspersed(true)
+	if err := flags.Parse(args); err != nil {
+		return cmd.FlagErrorFunc()(cmd, err)
+	}
+	if rest := flags.Args(); len(rest) > 0 {
+		return console.Exitf(console.Usage, "%q: a job that was submitted takes no arguments", rest[0])
+	}
+	return nil
 }
 
 // explain asks a program for the plan of its job, or the cluster for that of a job
