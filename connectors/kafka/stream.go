@@ -42,16 +42,14 @@ const unpackMaxMin = 128 << 20
 
 func newStream(env *dataflow.Env, s *source, c *cluster, p payload) (*stream, error) {
 	st := &stream{env: env, source: s, lost: p.Lost, end: p.Pieces[0].End, taken: p.Pieces[0].Start}
-	size := int64(fetchBytes)
 	// A request's answer, and the records made of it.
-	for st.base = 2 * size; !env.Memory.TryReserve(st.base); st.base = 2 * size {
-		if size /= 2; size < fetchBytesMin {
-			c.Close()
-			return nil, env.Memory.Reserve(2 * fetchBytesMin)
-		}
+	base, err := reserve(env.Memory, 2*fetchBytes, 2*fetchBytesMin)
+	if err != nil {
+		c.Close()
+		return nil, err
 	}
-	st.held = st.base
-	st.fetcher = newFetcher(c, p.Pieces[0], int32(size), max(unpackMaxMin, s.args.MaxRecordBytes+1<<20))
+	st.base, st.held = base, base
+	st.fetcher = newFetcher(c, p.Pieces[0], int32(base/2), max(unpackMaxMin, s.args.MaxRecordBytes+1<<20))
 	st.fetcher.count = s.args.Policy.DataLoss == "count"
 	st.fetcher.lost = env.Counters.Get("kafka.lost_offsets")
 	st.fetcher.lost.Add(p.Lost)

@@ -74,11 +74,9 @@ var errEnded = errors.New("the writer has ended")
 
 // begin connects and begins the transaction.
 func (w *writer) begin(ctx context.Context) error {
-	size := int64(bufferBytes)
-	for !w.env.Memory.TryReserve(size) {
-		if size /= 2; size < bufferBytesMin {
-			return w.env.Memory.Reserve(bufferBytesMin)
-		}
+	size, err := reserve(w.env.Memory, bufferBytes, bufferBytesMin)
+	if err != nil {
+		return err
 	}
 	w.held = size
 	id := ""
