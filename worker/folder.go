@@ -16,7 +16,7 @@ import (
 //
 //	lock, worker-id
 //	jobs/<job>/...   blocks, spill files, shipped files: gone with the job
-//	logs/<job>/...   kept
+//	logs/<job>/...   kept: of hosts, of attempts, and quiet.log of those that said little
 //	artifacts/<sha>  programs and files, shared between jobs
 type folder struct {
 	dir  string

@@ -394,6 +394,9 @@ func TestReadLog(t *testing.T) {
 
 	var asked atomic.Int64
 	s := &Server{Dir: dir, Live: func(got *pb.TaskID) bool {
+		if got.Stage == 9 { // of which there is no log
+			return false
+		}
 		if got.Index != 7 {
 			t.Errorf("asked whether %v lives", got)
 		}

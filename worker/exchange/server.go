@@ -120,9 +120,52 @@ func (s *Server) ReadLog(r *pb.ReadLogRequest, out pb.Exchange_ReadLogServer) er
 	if r.Task.Attempt < 0 {
 		return s.sendHostLogs(out, LogDir(s.Dir, job), r.Offset)
 	}
-	name := filepath.Join(LogDir(s.Dir, job), shuffle.Name(dataflow.TaskID{
-		Job: job, Stage: int(r.Task.Stage), Index: int(r.Task.Index), Attempt: int(r.Task.Attempt)})+".log")
-	return sendLog(out, name, r.Offset, func() bool { return r.Follow && s.Live != nil && s.Live(r.Task) })
+	return s.sendAttemptLog(r, out, shuffle.Name(dataflow.TaskID{Job: job, Stage: int(r.Task.Stage), Index: int(r.Task.Index), Attempt: int(r.Task.Attempt)}))
+}
+
+// sendAttemptLog sends an attempt's log from its own file or from where those of quiet
+// attempts are. One that lives and has not said anything yet has neither.
+func (s *Server) sendAttemptLog(r *pb.ReadLogRequest, out pb.Exchange_ReadLogServer, attempt string) error {
+	dir := LogDir(s.Dir, r.Task.Job)
+	own := filepath.Join(dir, attempt+".log")
+	live := func() bool { return s.Live != nil && s.Live(r.Task) }
+	for over := false; ; {
+		if _, err := os.Stat(own); err == nil {
+			return sendLog(out, own, r.Offset, func() bool { return r.Follow && live() })
+		}
+		lines, err := quietLines(dir, attempt)
+		switch {
+		case err != nil:
+			return status.Error(codes.Internal, err.Error())
+		case lines != nil:
+			return sendBytes(out, lines, r.Offset)
+		case over:
+			return status.Errorf(codes.NotFound, "%s: no such log here", filepath.Base(own))
+		}
+		if over = !live(); over {
+			continue // it may have ended, and left its log, since that was looked for
+		}
+		if !r.Follow {
+			return nil
+		}
+		select {
+		case <-out.Context().Done():
+			return nil
+		case <-time.After(followEvery):
+		}
+	}
+}
+
+// sendBytes is sendLog of a log that is in memory.
+func sendBytes(out pb.Exchange_ReadLogServer, log []byte, offset int64) error {
+	if offset < 0 {
+		offset += int64(len(log))
+	}
+	log = log[min(max(offset, 0), int64(len(log))):]
+	if len(log) == 0 {
+		return nil
+	}
+	return out.Send(&pb.Chunk{Data: log})
 }
 
 // sendHostLogs sends the logs of all hosts that the job has had here, one after the

@@ -33,12 +33,12 @@ type attempt struct {
 	cancel  context.CancelCauseFunc
 	started time.Time
 
-	logFile *os.File
-	alloc   *countingAllocator
-	memory  *dataflow.Memory
-	split   atomic.Pointer[dataflow.Progresser] // of the source being read
-	in      atomic.Pointer[inputs]              // of a stage
-	cuts    cuts
+	log    *attemptLog
+	alloc  *countingAllocator
+	memory *dataflow.Memory
+	split  atomic.Pointer[dataflow.Progresser] // of the source being read
+	in     atomic.Pointer[inputs]              // of a stage
+	cuts   cuts
 
 	rowsIn, bytesIn, rowsOut, bytesOut, spilled atomic.Int64
 	steps                                       atomic.Int64 // of a control task
@@ -87,6 +87,7 @@ func (a *attempt) try(ctx context.Context) (result *pb.TaskResult, err error) {
 			env.Log.Error("attempt fails", "kind", dataflow.KindOf(err).String(), "err", err)
 			return
 		}
+		a.log.end()
 		env.Log.Info("attempt ends", "rows_in", a.rowsIn.Load(), "rows_out", a.rowsOut.Load(), "seconds", time.Since(a.started).Seconds())
 	}()
 	if a.spec.Kind != pb.TaskKind_TASK_KIND_RUN {
@@ -119,23 +120,15 @@ func (p *panicError) Unwrap() error { return dataflow.ErrPanic }
 // env makes what the attempt's operators are given; the function frees it.
 func (a *attempt) env(ctx context.Context) (*dataflow.Env, func(), error) {
 	h := a.host
-	if err := os.MkdirAll(h.init.LogDir, 0o755); err != nil {
-		return nil, nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(h.init.LogDir, shuffle.Name(a.id)+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return nil, nil, err
-	}
-	a.logFile = f
 	temp, err := newTemp(h.init.Dirs, shuffle.Name(a.id), h.init.LowWaterBytes)
 	if err != nil {
-		return nil, nil, errors.Join(err, f.Close())
+		return nil, nil, err
 	}
 	a.memory = h.memory.attempt("task "+a.id.String(), a.spec.MemoryBytes)
 	a.alloc = newCountingAllocator()
 	env := &dataflow.Env{
 		Context: compute.WithAllocator(ctx, a.alloc), Task: a.id, Alloc: a.alloc, Memory: a.memory,
-		Log:  slog.New(slog.NewTextHandler(f, nil)),
+		Log:  slog.New(slog.NewTextHandler(a.log, nil)),
 		Temp: temp, Spill: block.NewSpill(block.LZ4), Counters: dataflow.NewCounters(),
 		Events: &dataflow.Events{Spilled: func(i dataflow.SpillInfo) { a.spilled.Add(i.Bytes); a.moved(0) }},
 		File: func(name string) (string, error) {
@@ -156,7 +149,9 @@ func (a *attempt) env(ctx context.Context) (*dataflow.Env, func(), error) {
 		if err := temp.remove(); err != nil {
 			env.Log.Error("spill files cannot be removed", "err", err)
 		}
-		f.Close()
+		if err := a.log.close(); err != nil {
+			slog.Warn("an attempt's log could not be kept", "task", a.id.String(), "err", err)
+		}
 	}, nil
 }
 

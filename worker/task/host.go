@@ -19,6 +19,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/dataflow/shuffle"
 	"github.com/divisi-data/divisi/internal/version"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 	"github.com/divisi-data/divisi/worker/exchange"
@@ -171,6 +172,9 @@ func (h *host) run(ctx context.Context, build func(*dataflow.Job)) error {
 // start builds the job's graph and says whether it is the one that was submitted.
 func (h *host) start(build func(*dataflow.Job)) {
 	h.job = h.init.Job
+	if err := os.MkdirAll(h.init.LogDir, 0o755); err != nil {
+		slog.Warn("task host: no logs can be written", "err", err)
+	}
 	for sink, what := range h.job.Prepared {
 		h.prepared[sink] = what
 	}
@@ -239,6 +243,7 @@ func difference(submitted, built string) string {
 func (h *host) launch(ctx context.Context, spec *pb.TaskSpec) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	a := &attempt{host: h, spec: spec, id: taskID(spec.Id), cancel: cancel, started: time.Now()}
+	a.log = &attemptLog{dir: h.init.LogDir, attempt: shuffle.Name(a.id)}
 	a.moved(0)
 	h.mu.Lock()
 	h.running[a.id.String()] = a
@@ -290,6 +295,7 @@ func (h *host) report(ctx context.Context) {
 		p := &pb.HostProgress{MemoryUsedBytes: h.memory.root.Used(), RssBytes: h.memory.rss.Load()}
 		h.mu.Lock()
 		for _, a := range h.running {
+			a.log.show()
 			p.Tasks = append(p.Tasks, a.progress())
 		}
 		h.mu.Unlock()

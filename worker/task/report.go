@@ -1,6 +1,7 @@
 package task
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"strings"
@@ -47,8 +48,8 @@ func (a *attempt) failure(err error) *pb.TaskFailure {
 		kind = dataflow.InputLost
 	}
 	f.ErrorKind = int32(kind)
-	if a.logFile != nil {
-		f.LogTail = tail(a.logFile.Name(), logTailBytes)
+	if a.log != nil {
+		f.LogTail = a.log.tail(logTailBytes)
 	}
 	f.Stats = a.stats(nil)
 	return f
@@ -68,13 +69,15 @@ func tail(name string, n int64) string {
 	from := max(info.Size()-n, 0)
 	b := make([]byte, info.Size()-from)
 	m, _ := f.ReadAt(b, from)
-	s := string(b[:m])
-	if from > 0 {
-		if _, rest, ok := strings.Cut(s, "\n"); ok {
-			s = rest
-		}
+	return wholeLines(b[:m], from > 0)
+}
+
+// wholeLines is text whose first line, if it was cut, is left out where there is another.
+func wholeLines(b []byte, cut bool) string {
+	if i := bytes.IndexByte(b, '\n'); cut && i >= 0 {
+		b = b[i+1:]
 	}
-	return strings.ToValidUTF8(s, "\uFFFD")
+	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
 // stats is what the attempt has done so far; in is nil where it read nothing.
