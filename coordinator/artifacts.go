@@ -20,6 +20,9 @@ const (
 	uploadPrefix = "upload-"
 	// artifactAge is how long a file is kept since it was last uploaded or asked for.
 	artifactAge = 30 * 24 * time.Hour
+	// checkedMode is that of a file whose sum was found right. Workers of this user on this
+	// machine share it, and start it if it is a program.
+	checkedMode = 0o500
 )
 
 var errArtifact = errors.New("artifact refused")
@@ -109,7 +112,10 @@ func (a *artifacts) put(sha string, size int64, next func() ([]byte, error)) (er
 	if got := hex.EncodeToString(h.Sum(nil)); n != size || got != sha {
 		return fmt.Errorf("%w: %d of %d bytes came, with SHA-256 %s instead of %s", errArtifact, n, size, got, sha)
 	}
-	if err := f.Sync(); err != nil {
+	if err := f.Chmod(checkedMode); err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), filepath.Join(a.dir, sha))

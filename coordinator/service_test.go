@@ -75,6 +75,9 @@ func TestArtifacts(t *testing.T) {
 	if err != nil || len(entries) != 1 || entries[0].Name() != sha {
 		t.Errorf("folder holds %v, %v", entries, err)
 	}
+	if info, err := entries[0].Info(); err != nil || info.Mode() != 0o500 {
+		t.Errorf("workers cannot share it: %v, %v", info, err)
+	}
 	has, err := client(t, c).HasArtifacts(t.Context(), &divisipb.HasArtifactsRequest{Sha256: []string{sha, strings.Repeat("1", 64)}})
 	if err != nil || !slices.Equal(has.GetMissing(), []string{strings.Repeat("1", 64)}) {
 		t.Errorf("missing: %v, %v", has, err)

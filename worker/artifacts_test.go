@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -204,6 +205,42 @@ func TestShelf(t *testing.T) {
 		}
 		if left := files(t, a.dir); len(left) != 1 {
 			t.Errorf("%s on the shelf: left are %v", on.what, left)
+		}
+	}
+}
+
+// A file that the same user's coordinator has checked is not copied.
+func TestShelfIsShared(t *testing.T) {
+	right := []byte("program")
+	for mode, shared := range map[os.FileMode]bool{0o500: true, 0o700: false, 0o400: false, 0o555: false} {
+		shelf, job := t.TempDir(), filepath.Join(t.TempDir(), "program")
+		on := filepath.Join(shelf, sha(right))
+		if err := errors.Join(os.WriteFile(on, right, mode), os.Chmod(on, mode)); err != nil {
+			t.Fatal(err)
+		}
+		a, err := newArtifacts(t.TempDir(), shelf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &control{}
+		if err := a.link(t.Context(), c, sha(right), job); err != nil || c.asked != 0 {
+			t.Errorf("mode %s: %v, the coordinator was asked %d times", mode, err, c.asked)
+			continue
+		}
+		x, err1 := os.Stat(on)
+		y, err2 := os.Stat(job)
+		if err1 != nil || err2 != nil || os.SameFile(x, y) != shared || y.Mode() != checkedMode {
+			t.Errorf("mode %s: the job's program is the shelf's file: %v, want %v; its mode is %s", mode, os.SameFile(x, y), shared, y.Mode())
+		}
+		if n := a.fetched.Load(); n != int64(len(right)) {
+			t.Errorf("mode %s: %d bytes have come", mode, n)
+		}
+		// A link of somebody's to another file is nobody's word for what is in it.
+		if err := errors.Join(os.Remove(on), os.Symlink(job, on)); err != nil {
+			t.Fatal(err)
+		}
+		if a.share(sha(right), filepath.Join(t.TempDir(), "other")) {
+			t.Errorf("mode %s: a link on the shelf is shared", mode)
 		}
 	}
 }
