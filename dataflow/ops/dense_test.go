@@ -45,7 +45,7 @@ func TestDense(t *testing.T) {
 	} {
 		built := []dataflow.Batch{denseRows(rng, c.rows/2, c.least, c.span, c.nulls), denseRows(rng, c.rows-c.rows/2, c.least, c.span, c.nulls)}
 		mem := held{memory: dataflow.NewMemory("test", 0)}
-		d := denseOf(built, 0, c.rows, &mem)
+		d := denseOf([]arrow.Array{built[0].Column(0), built[1].Column(0)}, c.rows, &mem)
 		if (d != nil) != c.dense {
 			t.Errorf("%+v: dense is %v", c, d != nil)
 		}
@@ -75,7 +75,7 @@ func TestDense(t *testing.T) {
 	}
 	// Without room there is none.
 	small := dataflow.NewMemory("test", 64)
-	if d := denseOf([]dataflow.Batch{denseRows(rng, 100, 0, 1<<15, false)}, 0, 100, &held{memory: small}); d != nil || small.Used() != 0 {
+	if d := denseOf([]arrow.Array{denseRows(rng, 100, 0, 1<<15, false).Column(0)}, 100, &held{memory: small}); d != nil || small.Used() != 0 {
 		t.Errorf("a set of kilobytes was made in 64 bytes, of which %d are held", small.Used())
 	}
 }

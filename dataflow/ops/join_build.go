@@ -5,28 +5,20 @@ import (
 	"io"
 	"math"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/order"
 )
 
-// built is rows of the build side in memory and the table that finds them.
+// built is rows of the build side that are read into memory, to be indexed or spilled.
 type built struct {
 	mem     held
-	enc     *order.Encoder
 	batches []dataflow.Batch
-	bytes   int64
+	bytes   int64 // of batches
 	rows    order.Locator
-	keys    order.Keys
-	hash    []uint64
-	null    []bool // of the rows, nil while no key was null
-
-	table   table
-	next    []int32 // the next row with the same key, or -1; nil where all keys differ
-	matched []uint64
-	columns [][]arrow.Array // of each column, its arrays in batches
+	keys    *order.Keys // nil where the key is a whole number: a table may not need them
+	enc     *order.Encoder
 
 	carry  dataflow.Batch // found no room
 	hashes []uint64
@@ -59,41 +51,40 @@ func (t *built) fill(ctx context.Context, in dataflow.Stream, cols []int, force 
 
 // add takes over b if there is room for it.
 func (t *built) add(b dataflow.Batch, cols []int, force bool) (bool, error) {
-	var err error
-	if t.enc == nil {
-		if t.enc, err = order.NewEncoder(b.Schema(), orderBy(cols)); err != nil {
-			return false, err
-		}
-	}
 	n := t.rows.Rows()
 	all := n + int(b.NumRows())
-	if err := t.enc.Append(&t.keys, b); err != nil {
-		return false, err
+	keys := 8 * int64(all)
+	if !wholeKey(b.Schema(), cols) {
+		if err := t.encode(b, cols); err != nil {
+			return false, err
+		}
+		keys = t.keys.Bytes()
 	}
 	size := order.BatchBytes(b)
-	// Beside the rows and keys: hash, chain, null and matched of each, and slots.
-	need := t.bytes + size + t.keys.Bytes() + 14*int64(all) + slotBytes(all) + bloomBytes(all)
+	need := t.bytes + size + keys + tableBytes(all)
 	if all > math.MaxInt32 || !t.mem.try(need-t.mem.n) && !force {
-		t.keys.Truncate(n)
+		if t.keys != nil {
+			t.keys.Truncate(n)
+		}
 		return false, nil
-	}
-	if t.hashes, err = hashInto(t.hashes, b, cols); err != nil {
-		return false, err
-	}
-	t.hash = append(t.hash, t.hashes...)
-	nulls := nullKeys(b, cols)
-	if t.null == nil && nulls != nil {
-		t.null = make([]bool, n)
-	}
-	if nulls != nil {
-		t.null = append(t.null, nulls...)
-	} else if t.null != nil {
-		t.null = append(t.null, make([]bool, b.NumRows())...)
 	}
 	t.batches = append(t.batches, b)
 	t.bytes += size
 	t.rows.Add(int(b.NumRows()))
 	return true, nil
+}
+
+// encode adds the keys of b.
+func (t *built) encode(b dataflow.Batch, cols []int) (err error) {
+	if t.keys == nil {
+		t.keys = &order.Keys{}
+	}
+	if t.enc == nil {
+		if t.enc, err = order.NewEncoder(b.Schema(), orderBy(cols)); err != nil {
+			return err
+		}
+	}
+	return t.enc.Append(t.keys, b)
 }
 
 // nullKeys says which rows have a null in some of the columns; nil if none has.
@@ -116,58 +107,9 @@ func nullKeys(b dataflow.Batch, cols []int) []bool {
 	return nulls
 }
 
-// index makes the table. Rows with one key are chained in their order.
-func (t *built) index() {
-	n := t.rows.Rows()
-	t.table.reset(n)
-	t.table.bloom.reset(n)
-	chains := make([]int32, n)
-	t.next = nil
-	t.matched = make([]uint64, (n+63)/64)
-	for r := n - 1; r >= 0; r-- {
-		if t.null != nil && t.null[r] {
-			continue
-		}
-		first, slot := t.table.find(t.hash[r], &t.keys, r, &t.keys)
-		if chains[r] = first; first >= 0 {
-			t.next = chains
-		}
-		t.table.put(slot, t.hash[r], int32(r))
-		t.table.bloom.add(t.hash[r])
-	}
-	t.hash = nil
-	if n == 0 {
-		return
-	}
-	t.columns = make([][]arrow.Array, t.batches[0].NumCols())
-	for c := range t.columns {
-		for _, b := range t.batches {
-			t.columns[c] = append(t.columns[c], b.Column(c))
-		}
-	}
-}
-
-// after is the next row with the key of row r, or -1.
-func (t *built) after(r int32) int32 {
-	if t.next == nil {
-		return -1
-	}
-	return t.next[r]
-}
-
-// mark notes that the rows from first on have a partner.
-func (t *built) mark(first int32) {
-	if t.matched[first>>6]>>(first&63)&1 != 0 {
-		return // then all of the chain are
-	}
-	for r := first; r >= 0; r = t.after(r) {
-		t.matched[r>>6] |= 1 << (r & 63)
-	}
-}
-
 // scatterInto moves the rows to s, with the one that is carried.
 func (t *built) scatterInto(s *scatter, cols []int) error {
-	t.keys, t.hash, t.null = order.Keys{}, nil, nil
+	t.keys = nil
 	if t.carry != nil {
 		t.batches = append(t.batches, t.carry)
 		t.carry = nil

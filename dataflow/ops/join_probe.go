@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -31,7 +32,7 @@ type probing struct {
 	ended   bool
 	alone   int // built rows looked at after the end
 
-	probed, found []order.Ref // what the next batch is made of
+	probed, found []int32 // what the next batch is made of; -1 is a row of nulls
 }
 
 // next gives a batch, or io.EOF after the last.
@@ -81,31 +82,8 @@ func (p *probing) load(ctx context.Context) error {
 	if p.last {
 		return nil
 	}
-	cols := p.keysOf(p.probe)
-	if p.enc == nil {
-		if p.enc, err = order.NewEncoder(b.Schema(), orderBy(cols)); err != nil {
-			return err
-		}
-	}
-	p.keys.Reset()
-	if err := p.enc.Append(&p.keys, b); err != nil {
-		return err
-	}
-	if p.hashes, err = hashInto(p.hashes, b, cols); err != nil {
-		return err
-	}
-	n := len(p.hashes)
-	if cap(p.joinStream.heads) < n {
-		p.joinStream.heads = make([]int32, n)
-	}
-	p.heads = p.joinStream.heads[:n]
-	p.built.table.findAll(p.heads, p.hashes, &p.keys, &p.built.keys)
-	for i, null := range nullKeys(b, cols) {
-		if null {
-			p.heads[i] = -1
-		}
-	}
-	return nil
+	p.heads, err = p.lookup.find(p.finder, b, p.keysOf(p.probe))
+	return err
 }
 
 // match collects what comes out for rows of b until a batch is full, which it
@@ -113,27 +91,35 @@ func (p *probing) load(ctx context.Context) error {
 func (p *probing) match() (more bool) {
 	limit := p.limit(p.each)
 	n := int(p.b.NumRows())
+	if p.plain() {
+		for p.row < n && len(p.probed) < limit {
+			to := min(n, p.row+limit-len(p.probed))
+			p.matchPlain(to)
+			p.row = to
+		}
+		return p.row < n
+	}
 	for ; p.row < n; p.row++ {
 		if len(p.probed) >= limit {
 			return true
 		}
-		me := order.Ref{Row: int32(p.row)}
+		me := int32(p.row)
 		if p.last {
 			if !p.wasSeen() {
-				p.add(me, order.NullRef)
+				p.add(me, -1)
 			}
 			continue
 		}
 		first := p.heads[p.row]
 		if first < 0 {
 			if p.probeUnmatched && !p.block {
-				p.add(me, order.NullRef)
+				p.add(me, -1)
 			}
 			continue
 		}
 		if !p.inChain {
 			if p.buildMatched || p.buildUnmatched {
-				p.built.mark(first)
+				p.mark(first)
 			}
 			if p.seen != nil {
 				if p.wasSeen() && p.probeMatched {
@@ -143,7 +129,7 @@ func (p *probing) match() (more bool) {
 				p.seen[at>>6] |= 1 << (at & 63)
 			}
 			if p.probeMatched {
-				p.add(me, order.NullRef)
+				p.add(me, -1)
 			}
 			if !p.pairs {
 				continue
@@ -154,12 +140,63 @@ func (p *probing) match() (more bool) {
 			if len(p.probed) >= limit {
 				return true
 			}
-			p.add(me, p.built.rows.Ref(p.chain))
-			p.chain = p.built.after(p.chain)
+			p.add(me, p.chain)
+			p.chain = p.finder.after(p.chain)
 		}
 		p.inChain = false
 	}
 	return false
+}
+
+// plain says that what comes out for a row has to do with its first partner alone, and
+// that nothing is to be noted of it.
+func (p *probing) plain() bool {
+	return !p.block && p.seen == nil && p.matched == nil && (p.finder.next == nil || !p.pairs)
+}
+
+// matchPlain is match, where it is plain, of the rows up to one.
+func (p *probing) matchPlain(to int) {
+	k := len(p.probed)
+	p.probed = slices.Grow(p.probed, to-p.row)[:k+to-p.row]
+	if p.pairs {
+		p.found = slices.Grow(p.found, to-p.row)[:k+to-p.row]
+	}
+	switch {
+	case p.pairs && p.probeUnmatched:
+		copy(p.found[k:], p.heads[p.row:to])
+		for i := p.row; i < to; i++ {
+			p.probed[k] = int32(i)
+			k++
+		}
+	case p.pairs:
+		k = withPartner(p.probed, p.found, k, p.heads[:to], p.row)
+	default:
+		k = withAny(p.probed, k, p.heads[:to], p.row, p.probeUnmatched)
+	}
+	p.probed, p.found = p.probed[:k], p.found[:min(k, len(p.found))]
+}
+
+// withPartner collects, from the k-th place on, the rows from one on that have a partner,
+// and that. It gives the place after the last.
+func withPartner(probed, found []int32, k int, heads []int32, row int) int {
+	for i := row; i < len(heads); i++ {
+		probed[k], found[k] = int32(i), heads[i]
+		k += int(^uint32(heads[i]) >> 31)
+	}
+	return k
+}
+
+// withAny is withPartner of the rows alone, of those that have a partner or have none.
+func withAny(probed []int32, k int, heads []int32, row int, none bool) int {
+	flip := ^uint32(0)
+	if none {
+		flip = 0
+	}
+	for i := row; i < len(heads); i++ {
+		probed[k] = int32(i)
+		k += int((uint32(heads[i]) ^ flip) >> 31)
+	}
+	return k
 }
 
 func (p *probing) wasSeen() bool {
@@ -167,15 +204,15 @@ func (p *probing) wasSeen() bool {
 	return p.seen[at>>6]>>(at&63)&1 != 0
 }
 
-func (p *probing) add(probe, build order.Ref) {
+func (p *probing) add(probe, build int32) {
 	p.probed, p.found = append(p.probed, probe), append(p.found, build)
 }
 
 // limit is how many rows a batch of output should have.
 func (p *probing) limit(each float64) int {
 	rows, size := order.BatchLimits(p.env)
-	if n := p.built.rows.Rows(); n > 0 && (p.pairs || p.b == nil) {
-		each += float64(p.built.bytes) / float64(n)
+	if n := p.finder.places.Rows(); n > 0 && (p.pairs || p.b == nil) {
+		each += float64(p.finder.bytes) / float64(n)
 	}
 	if each > 0 {
 		rows = min(rows, int(float64(size)/each))
@@ -185,11 +222,11 @@ func (p *probing) limit(each float64) int {
 
 // unpaired collects built rows that come out alone.
 func (p *probing) unpaired() {
-	limit, n := p.limit(0), p.built.rows.Rows()
+	limit, n := p.limit(0), p.finder.places.Rows()
 	for ; p.alone < n && len(p.found) < limit; p.alone++ {
-		matched := p.built.matched[p.alone>>6]>>(p.alone&63)&1 != 0
+		matched := p.matched[p.alone>>6]>>(p.alone&63)&1 != 0
 		if matched && p.buildMatched || !matched && p.buildUnmatched {
-			p.add(order.NullRef, p.built.rows.Ref(int32(p.alone)))
+			p.add(-1, int32(p.alone))
 		}
 	}
 }
@@ -231,22 +268,18 @@ func (p *probing) emit() (dataflow.Batch, error) {
 // column gathers one column of one side.
 func (p *probing) column(side, c int) (arrow.Array, error) {
 	t := p.schemas[side].Field(c).Type
-	if side == p.build {
-		var chunks []arrow.Array
-		if c < len(p.built.columns) {
-			chunks = p.built.columns[c]
-		}
-		return order.TakeColumn(p.env.Alloc, t, chunks, p.found)
-	}
-	var chunks []arrow.Array
-	if p.b != nil {
-		chunks = []arrow.Array{p.b.Column(c)}
+	switch {
+	case side == p.build && c < len(p.finder.columns):
+		return takePlaces(p.env.Alloc, t, p.finder.columns[c], &p.finder.places, p.found)
+	case side == p.probe && p.b != nil:
+		a := p.b.Column(c)
 		if p.wholeBatch() {
-			chunks[0].Retain()
-			return chunks[0], nil
+			a.Retain()
+			return a, nil
 		}
+		return takeRows(p.env.Alloc, a, p.probed)
 	}
-	return order.TakeColumn(p.env.Alloc, t, chunks, p.probed)
+	return takePlaces(p.env.Alloc, t, nil, nil, slices.Repeat([]int32{-1}, len(p.probed)))
 }
 
 // wholeBatch says that just every row of b comes out once, as it is.
@@ -255,11 +288,21 @@ func (p *probing) wholeBatch() bool {
 		return false
 	}
 	for i, r := range p.probed {
-		if int(r.Row) != i || r.Batch < 0 {
+		if int(r) != i {
 			return false
 		}
 	}
 	return true
+}
+
+// mark notes that the built rows from first on have a partner.
+func (p *probing) mark(first int32) {
+	if p.matched[first>>6]>>(first&63)&1 != 0 {
+		return // then all of the chain are
+	}
+	for r := first; r >= 0; r = p.finder.after(r) {
+		p.matched[r>>6] |= 1 << (r & 63)
+	}
 }
 
 func (p *probing) close() error {

@@ -20,7 +20,7 @@ func (s *joinStream) Sieve(v dataflow.Sieve) {
 
 // putSieves tells the probe side what is known of its rows: by the rows that are built,
 // and by who reads the join.
-func (s *joinStream) putSieves(probe dataflow.Stream, small bloom) {
+func (s *joinStream) putSieves(probe dataflow.Stream) {
 	schema := s.schemas[s.probe]
 	if schema == nil {
 		return
@@ -33,11 +33,8 @@ func (s *joinStream) putSieves(probe dataflow.Stream, small bloom) {
 	if s.probeUnmatched {
 		return
 	}
-	b := s.built.table.bloom
-	if b.words == nil {
-		b = small
-	}
-	p := &partnered{bloom: bloom{words: b.words, shift: b.shift}}
+	f := s.finder
+	p := &partnered{bloom: bloom{words: f.filter.words, shift: f.filter.shift}}
 	var names []string
 	var fields []arrow.Field
 	for i, c := range s.keysOf(s.probe) {
@@ -47,14 +44,15 @@ func (s *joinStream) putSieves(probe dataflow.Stream, small bloom) {
 		}
 		names, fields, p.cols = append(names, f.Name), append(fields, f), append(p.cols, i)
 	}
-	if len(names) == 1 && fields[0].Type.ID() == arrow.INT64 {
-		if d := denseOf(s.built.batches, s.keysOf(s.build)[0], s.built.rows.Rows(), &s.built.mem); d != nil {
-			dataflow.PutSieve(probe, dataflow.Sieve{Columns: names, Pass: d.pass})
-			return
-		}
-	}
 	p.schema = arrow.NewSchema(fields, nil)
-	dataflow.PutSieve(probe, dataflow.Sieve{Columns: names, Pass: p.pass})
+	pass := p.pass
+	switch {
+	case f.schema == nil:
+		pass = passNone
+	case f.set != nil:
+		pass = f.set.reader().pass
+	}
+	dataflow.PutSieve(probe, dataflow.Sieve{Columns: names, Pass: pass})
 }
 
 // fromProbe reports whether columns that come out are columns of the probe side, of the
@@ -102,21 +100,6 @@ func (p *partnered) pass(keys []arrow.Array) (rows []int32, all bool, err error)
 	}
 	rows = p.bloom.pass(p.rows[:n], p.hashes)
 	return rows, len(rows) == n, nil
-}
-
-// smallBloom is a filter of rows that are too few for the table to have one; before index.
-func (t *built) smallBloom() (b bloom) {
-	n := t.rows.Rows()
-	if n >= bloomRows {
-		return b
-	}
-	b.make(max(n, 64))
-	for r, h := range t.hash {
-		if t.null == nil || !t.null[r] {
-			b.add(h)
-		}
-	}
-	return b
 }
 
 // Sieve implements dataflow.Siever, for columns that are the input's.

@@ -8,7 +8,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/divisi-data/divisi/dataflow"
-	"github.com/divisi-data/divisi/dataflow/order"
 )
 
 // joinStream works off pairs of build and probe rows: first the inputs, then, if
@@ -26,6 +25,8 @@ type joinStream struct {
 	started bool
 	todo    []joinRuns // the last first
 	built   built
+	finder  *finder  // of a round
+	matched []uint64 // its rows that have a partner, where they come out by that
 	round   *probing // nil between two
 
 	// Block by block: what is left of the build side, and the whole probe side.
@@ -34,10 +35,8 @@ type joinStream struct {
 	seen  []uint64 // probe rows that had a partner in some block; nil where nobody asks
 	seenN int64    // reserved for it
 
-	keys   order.Keys // scratch of rounds
-	hashes []uint64
-	heads  []int32
-	enc    *order.Encoder // of the probe side
+	lookup lookup   // of rounds
+	hashes []uint64 // scratch
 }
 
 // joinRuns are two runs with the same part of the hashes; nil is without rows.
@@ -145,11 +144,10 @@ func (s *joinStream) begin(ctx context.Context, build, probe dataflow.Stream, r 
 		if err := build.Close(); err != nil {
 			return errors.Join(err, probe.Close())
 		}
-		small := s.built.smallBloom()
 		if err := s.beginRound(probe); err != nil {
 			return err
 		}
-		s.putSieves(probe, small)
+		s.putSieves(probe)
 		return nil
 	case nested:
 		s.rest, s.again = build, r.run[s.probe]
@@ -214,12 +212,31 @@ func (s *joinStream) scatter(ctx context.Context, build, probe dataflow.Stream, 
 
 // beginRound joins the rows that are built with all of a stream.
 func (s *joinStream) beginRound(probe dataflow.Stream) error {
-	s.built.index()
 	if len(s.built.batches) > 0 {
 		s.schemas[s.build] = s.built.batches[0].Schema()
 	}
+	var out []int
+	if schema := s.schemas[s.build]; schema != nil && (s.pairs || s.build == left) {
+		out = s.columnsOf(s.build, schema)
+	}
+	f, err := s.built.index(s.env.Alloc, s.keysOf(s.build), out)
+	if err != nil {
+		return errors.Join(err, probe.Close())
+	}
+	s.finder, s.matched = f, nil
+	if s.buildMatched || s.buildUnmatched {
+		s.matched = make([]uint64, (f.places.Rows()+63)/64)
+	}
 	s.round = &probing{joinStream: s, in: probe}
 	return nil
+}
+
+// dropFinder frees the rows of a round.
+func (s *joinStream) dropFinder() {
+	if s.finder != nil {
+		s.finder.close()
+		s.finder = nil
+	}
 }
 
 // beginBlock joins the rows that are built with the whole probe run.
@@ -235,7 +252,7 @@ func (s *joinStream) beginBlock(probe dataflow.Stream) error {
 func (s *joinStream) endRound(ctx context.Context) error {
 	r := s.round
 	s.round = nil
-	s.built.drop()
+	s.dropFinder()
 	if !r.block {
 		return r.close()
 	}
@@ -275,6 +292,7 @@ func (s *joinStream) endRound(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.finder = &finder{mem: held{memory: s.env.Memory}}
 		s.round = &probing{joinStream: s, in: in, block: true, last: true}
 		return nil
 	}
@@ -312,6 +330,7 @@ func (s *joinStream) Close() error {
 		err = errors.Join(err, r.remove())
 	}
 	s.todo = nil
+	s.dropFinder()
 	s.built.close()
 	return errors.Join(err, s.in[left].Close(), s.in[right].Close())
 }

@@ -126,6 +126,15 @@ func (h *held) must(n int64) error {
 	return nil
 }
 
+// resize holds n bytes, or what it did and says no.
+func (h *held) resize(n int64) bool {
+	if n > h.n {
+		return h.try(n - h.n)
+	}
+	h.release(h.n - n)
+	return true
+}
+
 func (h *held) release(n int64) {
 	h.memory.Release(n)
 	h.n -= n

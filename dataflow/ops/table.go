@@ -14,7 +14,6 @@ import (
 type table struct {
 	slots []uint64
 	shift uint // of a hash, to the slot where its probe begins
-	bloom bloom
 }
 
 const homeFactor = 0x9e3779b97f4a7c15
@@ -57,11 +56,10 @@ func (t *table) find(h uint64, k *order.Keys, i int, have *order.Keys) (row int3
 	}
 }
 
-// findAll sets rows[i] to what find says of row i of k. Numbers take a loop of
-// their own.
-func (t *table) findAll(rows []int32, hashes []uint64, k, have *order.Keys) {
+// findAll sets rows[i], for the i that sel names, to what find says of row i of k. Numbers
+// take a loop of their own.
+func (t *table) findAll(rows, sel []int32, hashes []uint64, k, have *order.Keys) {
 	a, b := k.Numbers(), have.Numbers()
-	sel := t.bloom.pass(rows, hashes)
 	if a == nil || b == nil {
 		for _, i := range sel {
 			rows[i], _ = t.find(hashes[i], k, int(i), have)

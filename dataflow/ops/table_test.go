@@ -25,11 +25,11 @@ func TestTableCollisions(t *testing.T) {
 			}
 			tab.put(slot, hash, int32(r))
 		}
-		rows, hashes := make([]int32, 200), make([]uint64, 200)
+		rows, sel, hashes := make([]int32, 200), make([]int32, 200), make([]uint64, 200)
 		for i := range hashes {
-			hashes[i] = hash
+			sel[i], hashes[i] = int32(i), hash
 		}
-		tab.findAll(rows, hashes, k, k)
+		tab.findAll(rows, sel, hashes, k, k)
 		for r, got := range rows {
 			want := int32(r)
 			if r >= 100 {
