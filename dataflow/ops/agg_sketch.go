@@ -159,6 +159,7 @@ func (s *sketches) typ() arrow.DataType {
 }
 
 func (s *sketches) grow(n int)       { s.each, s.sizes = resized(s.each, n), resized(s.sizes, n) }
+func (s *sketches) reserve(int)      {} // keep does without them
 func (s *sketches) bytesEach() int64 { return 36 }
 func (s *sketches) extra() int64     { return s.more }
 

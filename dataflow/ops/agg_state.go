@@ -100,7 +100,7 @@ func (s *aggStream) shed() error {
 		}
 		hashes = hashes[:0]
 		for g := from; g < to; g++ {
-			hashes = append(hashes, hashWords(s.groups.keys[g*s.groups.width:(g+1)*s.groups.width]))
+			hashes = append(hashes, s.groups.hashKey(s.groups.keys[g*s.groups.width:(g+1)*s.groups.width]))
 		}
 		err = s.spillStates(cols, to-from, hashes, nil)
 		for _, c := range cols {

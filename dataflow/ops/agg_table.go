@@ -13,12 +13,12 @@ import (
 
 // A groupTable numbers distinct keys: 1, 2, and so on; 0 is for rows that found no
 // room. A key is a few words: one for a number, two for a decimal or text, and one
-// of null bits where there can be nulls. Text of at most 12 bytes lies in its words;
+// of null bits once there was a null. Text of at most 12 bytes lies in its words;
 // of longer text these hold length, first bytes and hash, and an arena the rest.
 type groupTable struct {
 	cols  []keyColumn
 	width int // words of a key
-	nulls int // the word of null bits, or -1
+	nulls int // the word of null bits, or -1 while no null was met
 	n     int // groups and one
 
 	slots  []uint64  // low half of the hash, number of the group; 0 is free
@@ -76,14 +76,7 @@ func (g *groupTable) init(fields []arrow.Field) {
 		}
 		n, _ := keyWords(f.Type)
 		g.width += n
-		if f.Nullable {
-			g.nulls = 0
-		}
 		g.cols = append(g.cols, c)
-	}
-	if g.nulls == 0 {
-		g.nulls = g.width
-		g.width++
 	}
 	g.reset()
 }
@@ -109,7 +102,11 @@ func (g *groupTable) reset() {
 
 // bytesEach is the most that a group takes, beside long text.
 func (g *groupTable) bytesEach() int64 {
-	return int64(8*g.width + 8*len(g.texts) + 32)
+	null := 0
+	if g.nulls < 0 {
+		null = 1 // the word that the first null would add
+	}
+	return int64(8*(g.width+null) + 8*len(g.texts) + 32)
 }
 
 func (g *groupTable) textBytes() int64 { return int64(len(g.arena)) }
@@ -189,6 +186,17 @@ func (g *groupTable) findRow(i int, long bool) int32 {
 			return int32(gid)
 		}
 	}
+}
+
+// may says whether a group has the half of the hash that slots know.
+func (g *groupTable) may(h uint64) bool {
+	mask := uint64(len(g.slots) - 1)
+	for at := g.home(h); g.slots[at] != 0; at = (at + 1) & mask {
+		if g.slots[at]>>32 == h&math.MaxUint32 {
+			return true
+		}
+	}
+	return false
 }
 
 // home is where the probe of a hash begins.
@@ -299,150 +307,31 @@ func (g *groupTable) free(h uint64) uint64 {
 	return at
 }
 
-// rehash doubles the table. What slots say of hashes is enough for that; it goes through
-// both tables in order.
-func (g *groupTable) rehash() {
+// expect makes room for so many more groups, or says false.
+func (g *groupTable) expect(groups int) bool {
+	if !g.more(groups) {
+		return false
+	}
+	if doubled := bits.Len(uint(2 * (g.n + groups) / len(g.slots))); doubled > 0 {
+		g.enlarge(doubled)
+	}
+	return true
+}
+
+// rehash doubles the table.
+func (g *groupTable) rehash() { g.enlarge(1) }
+
+// enlarge doubles the table so many times. What slots say of hashes is enough for that; it
+// goes through both tables in order.
+func (g *groupTable) enlarge(times int) {
 	old := g.slots
-	g.slots = make([]uint64, 2*len(old))
-	g.shift--
+	g.slots = make([]uint64, len(old)<<times)
+	g.shift -= uint(times)
 	for _, s := range old {
 		if s != 0 {
 			g.slots[g.free(s>>32)] = s
 		}
 	}
-}
-
-const (
-	hashA = 0x9e3779b97f4a7c15
-	hashB = 0xd6e8feb86659fd93
-)
-
-func hashWord(w uint64) uint64 {
-	hi, lo := bits.Mul64(w^hashA, hashB)
-	return (hi ^ lo) * hashA
-}
-
-func hashWords(key []uint64) uint64 {
-	if len(key) == 1 {
-		return hashWord(key[0])
-	}
-	h := uint64(hashB)
-	for _, w := range key {
-		hi, lo := bits.Mul64(w^h, hashA)
-		h = hi ^ lo ^ w*hashB
-	}
-	return h * hashA
-}
-
-// load brings the keys of a batch into words, and hashes them.
-func (g *groupTable) load(keys []arrow.Array, n int) {
-	if need := n * g.width; cap(g.words) < need {
-		g.words = make([]uint64, need)
-	}
-	g.words = g.words[:n*g.width]
-	if g.nulls >= 0 {
-		for i := range n {
-			g.words[i*g.width+g.nulls] = 0
-		}
-	}
-	for c, a := range keys {
-		g.loadColumn(c, a, n)
-	}
-	if cap(g.hashes) < n {
-		g.hashes = make([]uint64, n)
-	}
-	g.hashes = g.hashes[:n]
-	if g.width == 1 {
-		for i, w := range g.words {
-			g.hashes[i] = hashWord(w)
-		}
-		return
-	}
-	for i := range g.hashes {
-		g.hashes[i] = hashWords(g.words[i*g.width : (i+1)*g.width])
-	}
-}
-
-func (g *groupTable) loadColumn(c int, a arrow.Array, n int) {
-	col, d, w := g.cols[c], a.Data(), g.width
-	dst := g.words[col.word:]
-	switch t := a.DataType(); t.ID() {
-	case arrow.BOOL:
-		v := a.(*array.Boolean)
-		for i := range n {
-			dst[i*w] = 0
-			if v.Value(i) {
-				dst[i*w] = 1
-			}
-		}
-	case arrow.FLOAT32:
-		for i, x := range arrow.GetValues[float32](d, 1) {
-			dst[i*w] = floatWord(float64(x))
-		}
-	case arrow.FLOAT64:
-		for i, x := range arrow.GetValues[float64](d, 1) {
-			dst[i*w] = floatWord(x)
-		}
-	case arrow.DECIMAL128:
-		for i, x := range arrow.GetValues[decimal128.Num](d, 1) {
-			dst[i*w], dst[i*w+1] = x.LowBits(), uint64(x.HighBits())
-		}
-	case arrow.STRING, arrow.BINARY:
-		g.loadText(col, a, n)
-	default:
-		raw := d.Buffers()[1].Bytes()
-		switch off := d.Offset(); t.(arrow.FixedWidthDataType).BitWidth() {
-		case 8:
-			putWords(dst, w, arrow.Int8Traits.CastFromBytes(raw)[off:off+n])
-		case 16:
-			putWords(dst, w, arrow.Int16Traits.CastFromBytes(raw)[off:off+n])
-		case 32:
-			putWords(dst, w, arrow.Int32Traits.CastFromBytes(raw)[off:off+n])
-		default:
-			putWords(dst, w, arrow.Int64Traits.CastFromBytes(raw)[off:off+n])
-		}
-	}
-	if a.NullN() == 0 {
-		return
-	}
-	size, _ := keyWords(col.field.Type)
-	for i := range n {
-		if a.IsNull(i) {
-			clear(dst[i*w : i*w+size])
-			g.words[i*w+g.nulls] |= 1 << c
-		}
-	}
-}
-
-func putWords[T int8 | int16 | int32 | int64](dst []uint64, w int, src []T) {
-	if w == 1 {
-		dst = dst[:len(src)]
-		for i, x := range src {
-			dst[i] = uint64(x)
-		}
-		return
-	}
-	for i, x := range src {
-		dst[i*w] = uint64(x)
-	}
-}
-
-// takeWords is the opposite of putWords, by the numbers' bits.
-func takeWords[T uint8 | uint16 | uint32 | uint64](dst []T, src []uint64, w int) {
-	for i := range dst {
-		dst[i] = T(src[i*w])
-	}
-}
-
-// floatWord makes equal numbers, and all NaNs, one word.
-func floatWord(x float64) uint64 {
-	switch {
-	case x == 0:
-		return 0
-	case x != x:
-		return math.Float64bits(math.NaN())
-	}
-	return math.Float64bits(x)
 }
 
 // emit makes an array of a key column of the groups from, ..., to-1.
@@ -494,6 +383,13 @@ func (g *groupTable) emit(mem memory.Allocator, c, from, to int) (arrow.Array, e
 		takeWords(arrow.Uint64Traits.CastFromBytes(raw), keys, w)
 	}
 	return newArray(col.field.Type, n, nulls, valid, buf), nil
+}
+
+// takeWords is the opposite of putWords, by the numbers' bits.
+func takeWords[T uint8 | uint16 | uint32 | uint64](dst []T, src []uint64, w int) {
+	for i := range dst {
+		dst[i] = T(src[i*w])
+	}
 }
 
 func (g *groupTable) emitValid(mem memory.Allocator, c, from, to int) (*memory.Buffer, int) {

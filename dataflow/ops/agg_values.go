@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -20,6 +21,8 @@ type accumulator interface {
 	typ() arrow.DataType
 	// grow makes room for groups up to n-1.
 	grow(n int)
+	// reserve sees to it that growing up to n moves nothing.
+	reserve(n int)
 	// update takes the values of rows, a nil array for rows alone. A row of group 0
 	// is nobody's.
 	update(gids []int32, a arrow.Array) error
@@ -100,10 +103,14 @@ func resized[T any](s []T, n int) []T {
 	return s
 }
 
+// roomy is s with a capacity of n.
+func roomy[T any](s []T, n int) []T { return slices.Grow(s, max(0, n-len(s))) }
+
 type counts struct{ n []int64 }
 
 func (c *counts) typ() arrow.DataType { return arrow.PrimitiveTypes.Int64 }
 func (c *counts) grow(n int)          { c.n = resized(c.n, n) }
+func (c *counts) reserve(n int)       { c.n = roomy(c.n, n) }
 func (c *counts) bytesEach() int64    { return 12 }
 func (c *counts) reset()              { c.n = c.n[:0] }
 
@@ -189,6 +196,7 @@ type wide struct {
 func (s *sums) typ() arrow.DataType { return s.t }
 func (s *sums) bytesEach() int64    { return 26 }
 func (s *sums) grow(n int)          { s.sum, s.has = resized(s.sum, n), resized(s.has, n) }
+func (s *sums) reserve(n int)       { s.sum, s.has = roomy(s.sum, n), roomy(s.has, n) }
 func (s *sums) reset()              { s.sum = s.sum[:0]; s.forget() }
 
 func (s *sums) update(gids []int32, a arrow.Array) error {
@@ -323,6 +331,7 @@ type floatSums struct {
 func (s *floatSums) typ() arrow.DataType { return arrow.PrimitiveTypes.Float64 }
 func (s *floatSums) bytesEach() int64    { return 14 }
 func (s *floatSums) grow(n int)          { s.sum, s.has = resized(s.sum, n), resized(s.has, n) }
+func (s *floatSums) reserve(n int)       { s.sum, s.has = roomy(s.sum, n), roomy(s.has, n) }
 func (s *floatSums) reset()              { s.sum = s.sum[:0]; s.forget() }
 
 func (s *floatSums) update(gids []int32, a arrow.Array) error {
@@ -370,6 +379,7 @@ func newBest[T ordered](t arrow.DataType, how int) *best[T] {
 func (b *best[T]) typ() arrow.DataType { return b.t }
 func (b *best[T]) bytesEach() int64    { return 14 }
 func (b *best[T]) grow(n int)          { b.v, b.has = resized(b.v, n), resized(b.has, n) }
+func (b *best[T]) reserve(n int)       { b.v, b.has = roomy(b.v, n), roomy(b.has, n) }
 func (b *best[T]) reset()              { b.v = b.v[:0]; b.forget() }
 
 func (b *best[T]) update(gids []int32, a arrow.Array) error {
@@ -434,6 +444,8 @@ func (b *bestValues) grow(n int) {
 		b.nums = resized(b.nums, n)
 	}
 }
+
+func (b *bestValues) reserve(int) {} // its values lie elsewhere
 
 func (b *bestValues) update(gids []int32, a arrow.Array) error {
 	for i, g := range gids {

@@ -126,7 +126,7 @@ func (a *aggregate) Schema(in ...*arrow.Schema) (*arrow.Schema, error) {
 
 // Open implements dataflow.Operator.
 func (a *aggregate) Open(env *dataflow.Env, in ...dataflow.Stream) (dataflow.Stream, error) {
-	return &aggStream{aggregate: a, env: env, in: in[0], mem: held{memory: env.Memory}}, nil
+	return &aggStream{aggregate: a, env: env, in: in[0], mem: held{memory: env.Memory}, later: later{mem: held{memory: env.Memory}}}, nil
 }
 
 // A partial aggregate holds so many groups, which stay in the cache; when rows are
@@ -151,6 +151,7 @@ type aggStream struct {
 	groups groupTable
 	accs   []accumulator
 	grown  grown
+	later  later
 	gids   []int32
 	every  []int32 // 0, 1, 2, ...
 	rows   int64   // since the table was empty
@@ -194,6 +195,9 @@ func (s *aggStream) step(ctx context.Context) (dataflow.Batch, error) {
 		}
 		b, err := s.in.Next(ctx)
 		if err == io.EOF {
+			if err := s.settle(); err != nil {
+				return nil, evalError(s.env, "aggregate", s.in, err)
+			}
 			if more, err := s.goOn(); err != nil {
 				return nil, err
 			} else if more {
@@ -331,7 +335,7 @@ func (s *aggStream) take(b dataflow.Batch) error {
 		s.single, err = s.pass(cols, n)
 		return err
 	}
-	return s.group(cols, n, nil)
+	return s.collect(cols, n, nil)
 }
 
 // takeMost is take where nearly all rows pass: columns are looked at as they lie
@@ -351,7 +355,7 @@ func (s *aggStream) takeMost(b dataflow.Batch, sel []int32) (done bool, err erro
 			c.Release()
 		}
 	}()
-	return true, s.group(cols, n, sel)
+	return true, s.collect(cols, n, sel)
 }
 
 // pass makes groups of one of the rows.
@@ -391,20 +395,35 @@ func (s *aggStream) pass(cols []arrow.Array, n int) (dataflow.Batch, error) {
 	return array.NewRecordBatch(s.schema, out, int64(n)), nil
 }
 
+// collect takes n rows, or those of them that sel names, now or later.
+func (s *aggStream) collect(cols []arrow.Array, n int, sel []int32) error {
+	if kept, err := s.keep(cols, n, sel); kept || err != nil {
+		return err
+	}
+	return s.group(cols, n, sel)
+}
+
+// sel is what a sel of nil stands for: all of n rows.
+func (s *aggStream) sel(n int, sel []int32) []int32 {
+	if sel != nil {
+		return sel
+	}
+	for i := len(s.every); i < n; i++ {
+		s.every = append(s.every, int32(i))
+	}
+	return s.every[:n]
+}
+
 // group puts n rows, or those of them that sel names, into their groups.
 func (s *aggStream) group(cols []arrow.Array, n int, sel []int32) error {
 	if cap(s.gids) < n {
 		s.gids = make([]int32, n)
 	}
 	s.gids = s.gids[:n]
-	if sel == nil {
-		for i := len(s.every); i < n; i++ {
-			s.every = append(s.every, int32(i))
-		}
-		sel = s.every[:n]
-	} else {
+	if sel != nil {
 		clear(s.gids)
 	}
+	sel = s.sel(n, sel)
 	s.rows += int64(len(sel))
 	if len(s.Keys) == 0 {
 		s.groups.n = 2
@@ -443,10 +462,7 @@ func (s *aggStream) find(cols []arrow.Array, n int, sel []int32) error {
 	g := &s.groups
 	partial := s.Mode == "partial"
 	force := partial || g.n == 1
-	each := g.bytesEach()
-	for _, a := range s.accs {
-		each += a.bytesEach()
-	}
+	each := s.bytesEach()
 	g.room = func(groups int, text int64) bool {
 		ok := s.mem.try(int64(groups)*each + text)
 		if !ok && partial {
@@ -473,6 +489,15 @@ func (s *aggStream) find(cols []arrow.Array, n int, sel []int32) error {
 	b := array.NewRecordBatch(s.inner, cols, int64(n))
 	defer b.Release()
 	return s.over.add(b, g.hashes[:n], missed)
+}
+
+// bytesEach is the most that a group takes, beside what grows with its rows.
+func (s *aggStream) bytesEach() int64 {
+	each := s.groups.bytesEach()
+	for _, a := range s.accs {
+		each += a.bytesEach()
+	}
+	return each
 }
 
 // batchRows is how many groups make a batch.
@@ -530,6 +555,7 @@ func (s *aggStream) Close() error {
 		err = errors.Join(err, p.remove())
 	}
 	s.pending = nil
+	s.later.drop()
 	s.forget()
 	return err
 }
