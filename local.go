@@ -31,6 +31,8 @@ type localConfig struct {
 	tmp    []string
 	named  string // how tmp is given, for errors
 	debug  bool
+
+	taskBytes int64 // see coordinator.Config
 }
 
 // startLocal starts one in temporary folders of its own. The caller closes it.
@@ -52,6 +54,7 @@ func startLocal(ctx context.Context, build func(*dataflow.Job), cfg localConfig)
 	own := context.WithoutCancel(ctx)
 	l.coord, err = coordinator.Start(own, coordinator.Config{
 		Listen: "127.0.0.1:0", State: filepath.Join(l.dirs[0], "coordinator"), Log: log,
+		TaskBytes: cfg.taskBytes,
 	})
 	if err != nil {
 		return nil, err

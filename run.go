@@ -27,6 +27,8 @@ type runOptions struct {
 	plan     plan.Options
 	progress io.Writer
 	analyze  io.Writer
+
+	taskBytes int64 // see coordinator.Config
 }
 
 // Name is what the job is called; without it, what its build function is.
@@ -91,7 +93,7 @@ func Run(ctx context.Context, build func(*dataflow.Job), args []string, opts ...
 			return Summary{}, err
 		}
 	}
-	l, err := startLocal(ctx, build, localConfig{slots: o.slots, memory: o.memory, tmp: o.tmp, named: "divisi.TempDir"})
+	l, err := startLocal(ctx, build, localConfig{slots: o.slots, memory: o.memory, tmp: o.tmp, named: "divisi.TempDir", taskBytes: o.taskBytes})
 	if err != nil {
 		return Summary{}, err
 	}

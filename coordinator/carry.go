@@ -48,7 +48,7 @@ func (s *state) assign() {
 		s.counts.levels[a.Level]++
 		js.placed[at] = a.Task
 		if !at.Control() {
-			js.where[at] = placement(a)
+			js.where[at] = placement(a, js.job.Task(at.Key))
 		}
 		s.step(js, job.Launched{Attempt: at, Worker: w.who(), Copy: a.Task.Copy, Double: s.c.cfg.CopyAll})
 		launch := func() { s.launch(js, w, at) }
@@ -82,6 +82,7 @@ func (s *state) launch(js *jobState, w *workerState, a job.Attempt) {
 	spec := &divisipb.TaskSpec{
 		Id: toTaskID(js.id, a), Kind: kindOf(a.Key), MemoryBytes: what.Memory, Part: int32(what.Part),
 		PartitionLo: int32(what.Lo), PartitionHi: int32(what.Hi), ForwardStage: int32(what.ForwardStage), ForwardIndex: int32(what.ForwardIndex),
+		Share: int32(what.Share), ShareOf: int32(what.Of),
 	}
 	if what.Split != nil {
 		spec.Split = toSplit(*what.Split)

@@ -189,7 +189,7 @@ func (s *state) submit(req *divisipb.SubmitRequest, missing []string) (id string
 	}
 	req.Job.Id = id
 	now := int64(s.clock())
-	js, err := newJobState(req, now, s.epoch)
+	js, err := s.newJobState(req, now)
 	if err != nil {
 		return "", false, status.Errorf(codes.InvalidArgument, "the job is refused: %v", err)
 	}

@@ -62,6 +62,9 @@ type Config struct {
 	// CopyAll starts a copy of each task as soon as it runs, where a slot is idle, so that
 	// tests see what two attempts at the same task do to each other.
 	CopyAll bool
+	// TaskBytes is how much of a shuffle a task is to read, 0: 64 MiB. Less lets tests see
+	// with little data what is done with much.
+	TaskBytes int64
 	// Queues that are known, see ReadQueues. None: any queue may be named, all weigh alike.
 	Queues []Queue
 	// Pages serves on the HTTP port what is not health, metrics or JSON; nil: the

@@ -47,7 +47,7 @@ type failureNote struct {
 }
 
 // newJobState makes a job of a submit whose id is chosen.
-func newJobState(req *divisipb.SubmitRequest, at int64, epoch uint64) (*jobState, error) {
+func (s *state) newJobState(req *divisipb.SubmitRequest, at int64) (*jobState, error) {
 	p, err := plan.Parse(req.GetJob().GetPlan())
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func newJobState(req *divisipb.SubmitRequest, at int64, epoch uint64) (*jobState
 	id := req.GetJob().GetId()
 	return &jobState{
 		id: id, req: req, submitted: at, placed: map[job.Attempt]sched.ID{}, where: map[job.Attempt]*divisipb.Placement{}, levels: map[string]int64{}, watchers: map[chan struct{}]bool{}, gone: make(chan struct{}),
-		job: job.New(job.Spec{ID: id, Plan: p, Memory: req.GetJob().GetMemoryBytes(), Epoch: epoch, Begun: job.Instant(at)}),
+		job: job.New(job.Spec{ID: id, Plan: p, Memory: req.GetJob().GetMemoryBytes(), Epoch: s.epoch, Begun: job.Instant(at), TaskBytes: s.c.cfg.TaskBytes}),
 	}, nil
 }
 

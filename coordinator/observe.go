@@ -44,8 +44,9 @@ func fromProgress(w job.Worker, t *divisipb.TaskProgress) job.Progress {
 	}
 }
 
-// placement puts into words why a task goes where it does.
-func placement(a sched.Assignment) *divisipb.Placement {
+// placement puts into words why a task goes where it does, and that it reads a share of
+// a partition if it does.
+func placement(a sched.Assignment, t job.Task) *divisipb.Placement {
 	p := &divisipb.Placement{Level: a.Level.String(), WaitedMillis: a.Waited.Milliseconds(), Copy: a.Task.Copy > 0}
 	switch {
 	case p.Copy:
@@ -60,6 +61,9 @@ func placement(a sched.Assignment) *divisipb.Placement {
 		p.Why = "no slot near its input came free in time: the same rack"
 	default:
 		p.Why = "no slot near its input came free in time, or none is near: any worker"
+	}
+	if t.Of > 0 {
+		p.Why += fmt.Sprintf("; share %d of %d of partition %d", t.Share+1, t.Of, t.Lo)
 	}
 	return p
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/divisi-data/divisi/coordinator/job"
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
+	"github.com/divisi-data/divisi/internal/mutant"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -170,6 +171,7 @@ func toRecord(id string, r job.Record) *divisipb.JournalRecord {
 			b.Tasks = append(b.Tasks, &divisipb.PlannedTask{
 				Split: int32(t.Split), PartitionLo: int32(t.Lo), PartitionHi: int32(t.Hi),
 				ForwardStage: int32(t.ForwardStage), ForwardIndex: int32(t.ForwardIndex),
+				Share: int32(t.Share), ShareOf: int32(t.Of),
 			})
 		}
 		out.Body = &divisipb.JournalRecord_StagePlanned{StagePlanned: b}
@@ -225,10 +227,15 @@ func fromRecord(r *divisipb.JournalRecord) job.Record {
 	case *divisipb.JournalRecord_StagePlanned:
 		out := job.StagePlanned{Stage: int(b.StagePlanned.GetStage()), Why: b.StagePlanned.GetWhy()}
 		for _, t := range b.StagePlanned.GetTasks() {
-			out.Tasks = append(out.Tasks, job.Planned{
+			p := job.Planned{
 				Split: int(t.GetSplit()), Lo: int(t.GetPartitionLo()), Hi: int(t.GetPartitionHi()),
 				ForwardStage: int(t.GetForwardStage()), ForwardIndex: int(t.GetForwardIndex()),
-			})
+				Share: int(t.GetShare()), Of: int(t.GetShareOf()),
+			}
+			if mutant.On("shares are not journalled") {
+				p.Share, p.Of = 0, 0
+			}
+			out.Tasks = append(out.Tasks, p)
 		}
 		return out
 	case *divisipb.JournalRecord_TaskWon:

@@ -53,7 +53,7 @@ func (re *replay) record(r journal.Record) error {
 	}
 	switch b := r.Body.(type) {
 	case *divisipb.JournalRecord_Submitted:
-		js, err := newJobState(b.Submitted.GetRequest(), r.GetUnixNanos(), s.epoch)
+		js, err := s.newJobState(b.Submitted.GetRequest(), r.GetUnixNanos())
 		if err != nil {
 			return fmt.Errorf("journal: record %d: job %s: %w", r.Sequence, r.Job, err)
 		}

@@ -149,6 +149,11 @@ func (s *state) register(r *divisipb.Register, ses *session) error {
 	w.draining = w.draining || r.GetDraining()
 	w.told, w.partial, w.progress = map[string]*told{}, map[taskKey]*divisipb.TaskResult{}, map[taskKey]*divisipb.TaskProgress{}
 	s.schedule(w)
+	for _, js := range slices.Clone(s.order) {
+		if !js.over() {
+			s.step(js, job.Slots{Slots: s.slots()})
+		}
+	}
 	// From now on, not only once it is welcomed: a job may go on before that.
 	for _, js := range s.order {
 		if js.ending != nil && !js.over() {

@@ -33,7 +33,7 @@ func Count[T comparable](d Dataset[T], opts ...CombineOption) Dataset[Pair[T, in
 		p := newPartial(r, at, key, emit)
 		return func(v T) { p.add(v, 1, addInt64) }, p.flush
 	})
-	return gather(part, "Count", opts, addInt64, same[int64])
+	return gather(rowwise(part), "Count", opts, addInt64, same[int64])
 }
 
 func addInt64(a, b int64) int64 { return a + b }
@@ -45,7 +45,7 @@ func CountByKey[K comparable, V any](d Dataset[Pair[K, V]], opts ...CombineOptio
 		return func(p Pair[K, V]) { emit(Pair[K, int64]{p.Key, 1}) }, nil
 	})
 	keepKey(one.node, d.node)
-	return combine(one, "CountByKey", addInt64, opts)
+	return combine(rowwise(one), "CountByKey", addInt64, opts)
 }
 
 // Combine makes one value of all values of a key, two at a time. merge is called
@@ -63,7 +63,7 @@ func combine[K comparable, V any](d Dataset[Pair[K, V]], name string, merge func
 	})
 	keepKey(part.node, d.node)
 	part.node.SortedBy, part.node.Ordered = nil, false
-	return gather(part, name, opts, merge, same[V])
+	return gather(rowwise(part), name, opts, merge, same[V])
 }
 
 // Sum adds up the values of each key.
@@ -109,7 +109,7 @@ func Aggregate[K comparable, V, A, O any](d Dataset[Pair[K, V]], agg Aggregator[
 	})
 	keepKey(part.node, d.node)
 	part.node.SortedBy, part.node.Ordered = nil, false
-	return gather(part, "Aggregate", opts, agg.Merge, agg.Finish)
+	return gather(rowwise(part), "Aggregate", opts, agg.Merge, agg.Finish)
 }
 
 // gather brings partial results together by key and merges them.

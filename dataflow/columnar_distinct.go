@@ -239,5 +239,5 @@ func (l *lowering) expand(r *rel, need []string) lowered {
 	}
 	in := l.input(r.in[0], es, nil)
 	in.by = nil
-	return l.operator(r, r.name, "expand", args, in)
+	return l.rowwise(r, r.name, "expand", args, in)
 }

@@ -52,5 +52,5 @@ func (l *lowering) exploded(r *rel, need []string) lowered {
 			break
 		}
 	}
-	return l.operator(r, r.name, "explode", explodeArgs{at, r.explode.Outer}, in)
+	return l.rowwise(r, r.name, "explode", explodeArgs{at, r.explode.Outer}, in)
 }

@@ -93,7 +93,7 @@ func (l *lowering) lower(r *rel, need []string) lowered {
 		args := struct {
 			N int `json:"n"`
 		}{r.limit}
-		part := l.operator(r, r.name+" (partial)", "limit", args, l.lower(r.in[0], need))
+		part := l.rowwise(r, r.name+" (partial)", "limit", args, l.lower(r.in[0], need))
 		return l.operator(r, r.name, "limit", args, l.exchange(r, r.name+" (to one)", part, Exchange{Kind: Single}))
 	case "cache":
 		return l.cached(r)
@@ -139,6 +139,13 @@ func (l *lowering) operator(r *rel, name, kind string, args any, in ...lowered) 
 	return l.node(r, n, in[0].by)
 }
 
+// rowwise is operator for one that deals with each row by itself, see Node.Rowwise.
+func (l *lowering) rowwise(r *rel, name, kind string, args any, in lowered) lowered {
+	out := l.operator(r, name, kind, args, in)
+	out.n.Rowwise = true
+	return out
+}
+
 func (l *lowering) exchange(r *rel, name string, in lowered, x Exchange) lowered {
 	n := &Node{Kind: ExchangeNode, Name: name, In: []*Node{in.n}, Schema: in.n.Schema, Exchange: x}
 	var by []string
@@ -181,7 +188,7 @@ func (l *lowering) selected(r *rel, name string, in lowered, cols []expr.Expr, n
 	}
 	ordered, sorted := in.n.Ordered, in.n.SortedBy
 	in.by = by
-	out := l.operator(r, name, "select", args, in)
+	out := l.rowwise(r, name, "select", args, in)
 	if sorted != nil { // rows keep their order; it is stated if its columns are there
 		var keys []SortKey
 		for _, k := range sorted {
@@ -325,7 +332,7 @@ func (l *lowering) group(r *rel, need []string) lowered {
 		out = l.operator(r, r.name, "aggregate", args, in)
 	} else {
 		in.by = nil
-		part := l.operator(r, r.name+" (partial)", "aggregate", args, in)
+		part := l.rowwise(r, r.name+" (partial)", "aggregate", args, in)
 		x := Exchange{Kind: Single}
 		if len(r.keys) > 0 {
 			x = Exchange{Kind: Hash, Partitions: r.parts}
@@ -394,7 +401,9 @@ func (l *lowering) joined(r *rel, need []string) lowered {
 	if r.join.how == "full" {
 		out.by = nil
 	}
-	return l.operator(r, r.name, "hashjoin", args, out, right)
+	pair := l.operator(r, r.name, "hashjoin", args, out, right)
+	pair.n.Rowwise = leftAlone(r.join.how)
+	return pair
 }
 
 // meet brings rows with equal keys together, unless they are.
@@ -430,7 +439,7 @@ func (l *lowering) sorted(r *rel, need []string) lowered {
 	var out lowered
 	if r.limit > 0 {
 		args := topArgs{keys, r.limit}
-		part := l.operator(r, r.name+" (partial)", "topn", args, in)
+		part := l.rowwise(r, r.name+" (partial)", "topn", args, in)
 		out = l.operator(r, r.name, "topn", args, l.exchange(r, r.name+" (to one)", part, Exchange{Kind: Single}))
 	} else {
 		moved := l.exchange(r, r.name+" (ranges)", in, Exchange{Kind: Range, Keys: slices.Clone(keys), Partitions: r.parts})

@@ -61,6 +61,12 @@ func apply[A, B any](d Dataset[A], name string, open func(r *run, at int, emit f
 	return then(d.j, n, out)
 }
 
+// rowwise notes that d's step deals with each row by itself, see Node.Rowwise.
+func rowwise[T any](d Dataset[T]) Dataset[T] {
+	d.node.Rowwise = true
+	return d
+}
+
 // keepPlace carries over what from promises to n, whose rows are some or all of
 // from's, unchanged and in the same order and tasks.
 func keepPlace(n, from *Node) {

@@ -13,7 +13,7 @@ func Distinct[T comparable](d Dataset[T], opts ...CombineOption) Dataset[T] {
 		p := newPartial(r, at, d.codec, emit)
 		return func(v T) { p.add(v, true, either) }, p.flush
 	})
-	out := Keys(gather(once, "Distinct", opts, either, same[bool])).Named("Distinct (rows)")
+	out := Keys(gather(rowwise(once), "Distinct", opts, either, same[bool])).Named("Distinct (rows)")
 	if out.codec != nil && !out.codec.asRow {
 		out.node.PartitionedBy = []int{0}
 	}

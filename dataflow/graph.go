@@ -46,6 +46,12 @@ type Node struct {
 	// Ordered says that tasks in order of their index hold the rows in the order
 	// of SortedBy.
 	Ordered bool
+
+	// Rowwise says of an operator that what it makes of a row of In[0] does not depend on
+	// which other rows of In[0] the task has, or not once its parts are merged behind an
+	// exchange: rows may be shared out to several tasks, as long as each sees all of the
+	// other inputs.
+	Rowwise bool
 }
 
 // Ref names a registered kind and its arguments, JSON of the kind's own.

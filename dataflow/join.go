@@ -82,6 +82,7 @@ func hashJoin[K comparable, A, B any](left Dataset[Pair[K, A]], right Dataset[Pa
 		j.report(fmt.Errorf("%s: the two sides belong to different jobs", name))
 	}
 	n := &Node{Kind: OperatorNode, Name: name, Ref: Ref{Kind: "hashjoin", Args: encodeArgs(joinArgs{[]int{0}, []int{0}, how, "right"})}}
+	n.Rowwise = leftAlone(how)
 	if o.broadcast {
 		if how == "right" || how == "full" {
 			j.Errorf("%s: BroadcastRight would give a right row without partner once per task: leave it out, or swap the sides", name)
@@ -95,13 +96,17 @@ func hashJoin[K comparable, A, B any](left Dataset[Pair[K, A]], right Dataset[Pa
 	} else {
 		l := meetByKey(left, name+" (left)", o.partitions)
 		n.In = []*Node{l.node, meetByKey(right, name+" (right)", o.partitions).node}
-		if how != "right" && how != "full" {
+		if leftAlone(how) {
 			n.PartitionedBy = []int{0}
 		}
 	}
 	n.Schema = joinSchema(left.node.Schema, right.node.Schema, how)
 	return n
 }
+
+// leftAlone says of a type of join that what comes out for a row of the left side does not
+// depend on the others: where right rows without a partner come out, it does.
+func leftAlone(how string) bool { return how != "right" && how != "full" }
 
 // joinSchema is the left columns and then the right, nullable where a side may be
 // missing.
@@ -168,7 +173,7 @@ func joined[K comparable, A, B, L, R any](left Dataset[Pair[K, A]], right Datase
 	j := left.j
 	out := codecFor[Pair[K, Joined[L, R]]](j)
 	pairs := j.add(hashJoin(left, right, name, how, opts))
-	n := &Node{Kind: OperatorNode, Name: name + " (rows)", In: []*Node{pairs}, PartitionedBy: pairs.PartitionedBy}
+	n := &Node{Kind: OperatorNode, Name: name + " (rows)", In: []*Node{pairs}, PartitionedBy: pairs.PartitionedBy, Rowwise: true}
 	rows := &joinFeeder[K, A, B]{left: left.codec, right: right.codec}
 	n.Op = &typed[*joinedRow[K, A, B], Pair[K, Joined[L, R]]]{node: n, from: rows, out: out,
 		open: func(r *run, at int, emit func(Pair[K, Joined[L, R]])) (func(*joinedRow[K, A, B]), func()) {

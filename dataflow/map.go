@@ -2,13 +2,13 @@ package dataflow
 
 // Map makes one row of each.
 func Map[A, B any](d Dataset[A], f func(A) B) Dataset[B] {
-	return MapTask(d, func(*Task) func(A) B { return f }).Named("Map")
+	return rowwise(MapTask(d, func(*Task) func(A) B { return f }))
 }
 
 // MapErr is Map with a function that may fail. An error ends the job and names the
 // record; one of kind Transient is tried again.
 func MapErr[A, B any](d Dataset[A], f func(A) (B, error)) Dataset[B] {
-	return apply(d, "Map", func(r *run, at int, emit func(B)) (func(A), func()) {
+	return rowwise(apply(d, "Map", func(r *run, at int, emit func(B)) (func(A), func()) {
 		return func(a A) {
 			r.at = at
 			b, err := f(a)
@@ -17,7 +17,7 @@ func MapErr[A, B any](d Dataset[A], f func(A) (B, error)) Dataset[B] {
 			}
 			emit(b)
 		}, nil
-	})
+	}))
 }
 
 // MapTask is Map with a function made per task, which may keep state and use
@@ -41,12 +41,12 @@ func begin[F any](r *run, at int, f func(*Task) F) F {
 // FlatMap makes any number of rows of each: f calls emit for every one. However
 // many they are, only a batch of them is in memory.
 func FlatMap[A, B any](d Dataset[A], f func(A, Emit[B])) Dataset[B] {
-	return FlatMapTask(d, func(*Task) func(A, Emit[B]) { return f })
+	return rowwise(FlatMapTask(d, func(*Task) func(A, Emit[B]) { return f }))
 }
 
 // FlatMapErr is FlatMap with a function that may fail.
 func FlatMapErr[A, B any](d Dataset[A], f func(A, Emit[B]) error) Dataset[B] {
-	return apply(d, "FlatMap", func(r *run, at int, emit func(B)) (func(A), func()) {
+	return rowwise(apply(d, "FlatMap", func(r *run, at int, emit func(B)) (func(A), func()) {
 		out := back(r, at, emit)
 		return func(a A) {
 			r.at = at
@@ -54,7 +54,7 @@ func FlatMapErr[A, B any](d Dataset[A], f func(A, Emit[B]) error) Dataset[B] {
 				r.fail(r.userError(err))
 			}
 		}, nil
-	})
+	}))
 }
 
 // FlatMapTask is FlatMap with a function made per task.
@@ -79,7 +79,7 @@ func back[B any](r *run, at int, emit func(B)) Emit[B] {
 
 // Filter keeps the rows for which keep is true.
 func Filter[T any](d Dataset[T], keep func(T) bool) Dataset[T] {
-	return FilterTask(d, func(*Task) func(T) bool { return keep })
+	return rowwise(FilterTask(d, func(*Task) func(T) bool { return keep }))
 }
 
 // FilterTask is Filter with a function made per task.

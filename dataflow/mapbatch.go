@@ -13,7 +13,7 @@ import (
 // of B must come out. The function releases nothing it was given; the caller owns
 // what it returns. MapBatchTask gives the function the task's allocator.
 func MapBatch[A, B any](d Dataset[A], f func(ctx context.Context, b Batch) (Batch, error)) Dataset[B] {
-	return MapBatchTask[A, B](d, func(*Task) func(context.Context, Batch) (Batch, error) { return f })
+	return rowwise(MapBatchTask[A, B](d, func(*Task) func(context.Context, Batch) (Batch, error) { return f }))
 }
 
 // MapBatchTask is MapBatch with a function made per task.

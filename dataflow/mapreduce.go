@@ -86,12 +86,15 @@ func MapReduceWith[I any, K comparable, V, O any](d Dataset[I], m Mapper[I, K, V
 			m.Map(row, out)
 		}, nil
 	}, s.Sides...)
+	if _, own := m.(TaskMapper[I, K, V]); !own {
+		pairs = rowwise(pairs)
+	}
 	if s.Combiner != nil {
 		keyHash(j, "MapReduce", key)
-		pairs = apply(pairs, "Combine", func(r *run, at int, emit func(Pair[K, V])) (func(Pair[K, V]), func()) {
+		pairs = rowwise(apply(pairs, "Combine", func(r *run, at int, emit func(Pair[K, V])) (func(Pair[K, V]), func()) {
 			p := newPartial(r, at, key, emit)
 			return func(v Pair[K, V]) { p.add(v.Key, v.Value, s.Combiner.Combine) }, p.flush
-		})
+		}))
 	}
 	return mapGroups(shuffled(pairs, s, key), "Reduce", func(t *Task) func(K, iter.Seq[V], Emit[O]) {
 		if own, ok := red.(TaskReducer[K, V, O]); ok {

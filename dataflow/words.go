@@ -3,14 +3,14 @@ package dataflow
 // Words is the words of each line, as strings.Fields finds them: what lies between
 // white space in Unicode's sense, bytes kept as they are.
 func Words(lines Dataset[string]) Dataset[string] {
-	return apply(lines, "Words", func(r *run, _ int, emit func(string)) (func(string), func()) {
+	return rowwise(apply(lines, "Words", func(r *run, _ int, emit func(string)) (func(string), func()) {
 		if c, ok := r.behind.(*tally); ok {
 			w := &wordTally{tally: c}
 			r.takes = w
 			return w.text, nil
 		}
 		return func(line string) { eachWord(line, emit) }, nil
-	})
+	}))
 }
 
 // asciiSpace marks the white space below 0x80.

@@ -5,6 +5,11 @@ import (
 	"testing"
 )
 
+// joined is the tasks of partitions none of which is cut.
+func joined(sizes []int64, slots int, least int64) []Planned {
+	return coalesce(sizes, (&Job{slots: slots}).wished(sizes, least).tasks, nil)
+}
+
 // Neighbouring partitions are joined without a gap, and where files of a size are
 // wanted no task is made that has much less to write.
 func TestCoalesce(t *testing.T) {
@@ -19,7 +24,7 @@ func TestCoalesce(t *testing.T) {
 			total += sizes[p]
 		}
 		slots, least := 1+rnd.IntN(8), rnd.Int64N(200<<20)
-		all, _ := coalesce(sizes, slots, least)
+		all := joined(sizes, slots, least)
 		next := 0
 		for _, p := range all {
 			if p.Lo != next || p.Hi <= p.Lo || p.Split != -1 || p.ForwardStage != -1 {
@@ -36,10 +41,10 @@ func TestCoalesce(t *testing.T) {
 			t.Fatalf("%d bytes are %d tasks, of at least %d bytes each", total, len(all), least)
 		}
 	}
-	if all, _ := coalesce([]int64{8 << 20, 8 << 20, 8 << 20}, 4, 0); len(all) != 3 {
+	if all := joined([]int64{8 << 20, 8 << 20, 8 << 20}, 4, 0); len(all) != 3 {
 		t.Errorf("without a size there are %d tasks, want one for each slot", len(all))
 	}
-	if all, _ := coalesce([]int64{8 << 20, 8 << 20, 8 << 20}, 4, 64<<20); len(all) != 1 {
+	if all := joined([]int64{8 << 20, 8 << 20, 8 << 20}, 4, 64<<20); len(all) != 1 {
 		t.Errorf("of 64 MiB at least there are %d tasks, want 1", len(all))
 	}
 }

@@ -31,6 +31,7 @@ const (
 	epochShift  = 32
 	targetBytes = 64 << 20 // of neighbouring partitions that are joined into a task
 	smallBytes  = 1 << 20  // a task of less is not worth its own start
+	smallShare  = targetBytes / smallBytes
 )
 
 // Spec is what is known of a job when it is submitted.
@@ -39,7 +40,10 @@ type Spec struct {
 	Plan   *plan.Plan
 	Memory int64  // of each task host, bytes; 0: the worker's choice
 	Epoch  uint64 // the coordinator's when the job was submitted or replayed
-	Begun  Instant
+	// TaskBytes is how much of the partitions before it a task is to read, 0: 64 MiB. A 64th
+	// of it is worth a task where a slot is idle.
+	TaskBytes int64
+	Begun     Instant
 }
 
 // State is where a job stands.

@@ -394,7 +394,8 @@ func (h *history) status() string {
 	return b.String()
 }
 
-// parsePlan reads "exchange KIND PARTITIONS [fixed]" and "stage MODE:ID... > ex:ID|sink:ID [max=N] [base=N]".
+// parsePlan reads "exchange KIND PARTITIONS [fixed]" and "stage MODE:ID... > ex:ID|sink:ID [max=N] [base=N]";
+// shared is the mode of partitions that may be shared out.
 func parsePlan(t *testing.T, text string) *plan.Plan {
 	p := &plan.Plan{Version: plan.Version, Job: "test"}
 	grow := func(n, kind int) {
@@ -444,7 +445,11 @@ func parsePlan(t *testing.T, text string) *plan.Plan {
 				s.Inputs = append(s.Inputs, plan.Input{Mode: plan.BySplit, Source: n, Exchange: -1})
 				grow(n, 0)
 			default:
-				s.Inputs = append(s.Inputs, plan.Input{Mode: plan.InputMode(k), Source: -1, Exchange: n})
+				in := plan.Input{Mode: plan.InputMode(k), Source: -1, Exchange: n}
+				if k == "shared" {
+					in.Mode, in.Shared = plan.ByPartition, true
+				}
+				s.Inputs = append(s.Inputs, in)
 				p.Exchanges[n].Consumers = append(p.Exchanges[n].Consumers, s.ID)
 			}
 		}

@@ -19,12 +19,13 @@ func TestRandomLives(t *testing.T) {
 		"exchange hash 3 fixed\nexchange hash 2 fixed\nstage split:0 > ex:0\nstage partition:0 > ex:1\nstage partition:1 > sink:0",
 		"exchange broadcast 1\nexchange range 4\nstage split:0 > ex:0 max=2\nstage split:0 whole:0 > ex:1\nstage partition:1 > sink:0\nstage split:1 > sink:1",
 		"exchange forward 0\nexchange hash 2\nstage split:0 > ex:0\nstage forward:0 > ex:1\nstage forward:0 > sink:0\nstage partition:1 > sink:1",
+		"exchange hash 4\nexchange hash 4\nstage split:0 > ex:0\nstage split:1 > ex:1\nstage shared:0 partition:1 > sink:0",
 	}
-	ends, copies, cuts := map[State]int{}, int64(0), 0
+	ends, copies, cuts, shares := map[State]int{}, int64(0), 0, 0
 	seeds := race.Tries(150, 150, 30)
 	for seed := range uint64(seeds) {
 		l := &life{history: history{t: t, epoch: 1}, rng: rand.New(rand.NewPCG(seed, 7)), lost: map[Worker]bool{}, cuts: map[Attempt]*Cut{}}
-		l.spec = Spec{ID: "j", Plan: parsePlan(t, plans[seed%3]), Epoch: 1}
+		l.spec = Spec{ID: "j", Plan: parsePlan(t, plans[seed%uint64(len(plans))]), Epoch: 1}
 		l.job = New(l.spec)
 		l.step(Submitted{Slots: 4})
 		for n := 0; !l.job.Over(); n++ {
@@ -39,16 +40,21 @@ func TestRandomLives(t *testing.T) {
 		ends[l.job.State()]++
 		copies += l.job.copies
 		for _, r := range l.records {
-			if _, ok := r.(TaskSplit); ok {
+			switch r := r.(type) {
+			case TaskSplit:
 				cuts++
+			case StagePlanned:
+				for _, p := range r.Tasks {
+					shares += min(p.Of, 1)
+				}
 			}
 		}
 		if l.job.State() == Succeeded {
 			l.checkSums(seed)
 		}
 	}
-	if ends[Succeeded] < seeds/3 || ends[Canceled] < seeds/50 || copies < int64(seeds/5) || cuts < seeds/15 {
-		t.Errorf("the lives ended %v, with %d copies and %d cuts", ends, copies, cuts)
+	if ends[Succeeded] < seeds/3 || ends[Canceled] < seeds/50 || copies < int64(seeds/5) || cuts < seeds/15 || shares < seeds/5 {
+		t.Errorf("the lives ended %v, with %d copies, %d cuts and %d shares of partitions", ends, copies, cuts, shares)
 	}
 	t.Log(ends)
 }
@@ -188,6 +194,9 @@ func (l *life) end(calm bool) {
 		r = &Result{Splits: make([]dataflow.Split, 4)}
 	case p.a.Stage >= 0 && l.spec.Plan.Stages[p.a.Stage].Output.Exchange >= 0:
 		r.Bytes = []int64{1, 1, 1, 1}
+		if p.a.Stage == 0 {
+			r.Bytes[2] = 80 << 20
+		}
 	}
 	r.Cut = l.cuts[p.a]
 	d := Done{Attempt: p.a, Worker: p.w, Address: "x", Result: r}

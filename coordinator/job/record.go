@@ -95,6 +95,8 @@ type Planned struct {
 	Lo, Hi       int // partitions [Lo, Hi)
 	ForwardStage int // the producer task, -1: none
 	ForwardIndex int
+	// Of a shared input it reads the producers whose index is Share modulo Of; Of 0: all.
+	Share, Of int
 }
 
 func (r SplitsKnown) String() string {

@@ -116,7 +116,8 @@ func evenly(all []Planned, n int) []Planned {
 	return out
 }
 
-// planPartitions joins neighbouring partitions by their real sizes.
+// planPartitions joins neighbouring partitions by their real sizes, and cuts those of a
+// shared input that are much larger than the others.
 func (j *Job) planPartitions(s *plan.Stage) ([]Planned, string) {
 	var sizes []int64
 	fixed := s.MaxTasks > 0
@@ -133,37 +134,61 @@ func (j *Job) planPartitions(s *plan.Stage) ([]Planned, string) {
 			sizes[p] += n
 		}
 	}
-	single := func(p int) Planned { return Planned{Split: -1, Lo: p, Hi: p + 1, ForwardStage: -1} }
+	w := j.wished(sizes, s.TargetBytes)
+	cuts := j.cuts(s, w.bytes())
 	if fixed {
-		all := make([]Planned, len(sizes))
-		for p := range all {
-			all[p] = single(p)
+		var all []Planned
+		for p := range sizes {
+			all = append(all, cuts.tasks(p)...)
 		}
-		return all, "one per partition"
+		return all, "one per partition" + cuts.why()
 	}
-	return coalesce(sizes, j.slots, s.TargetBytes)
+	return coalesce(sizes, w.tasks, cuts), fmt.Sprintf("%d partitions of %d bytes joined", len(sizes), w.total) + cuts.why()
 }
 
-// coalesce makes ranges of neighbouring partitions of about equal size: of targetBytes,
-// or of less where that would leave slots idle that have something worth doing, but not
-// of less than least where there is so much.
-func coalesce(sizes []int64, slots int, least int64) ([]Planned, string) {
+// wish is how many tasks would be best for so many bytes, if they could be cut anyhow.
+type wish struct{ total, tasks int64 }
+
+// bytes of one task.
+func (w wish) bytes() int64 { return max(1, (w.total+w.tasks-1)/w.tasks) }
+
+// wished is a task for each targetBytes, or more where that would leave slots idle that
+// have something worth doing, but not of less than least where there is so much.
+func (j *Job) wished(sizes []int64, least int64) wish {
+	var w wish
+	for _, n := range sizes {
+		w.total += n
+	}
+	w.tasks = (w.total + j.target() - 1) / j.target()
+	w.tasks = max(w.tasks, min(w.total/(j.target()/smallShare), int64(j.slots)), 1)
+	if least > 0 {
+		w.tasks = min(w.tasks, max(w.total/least, 1))
+	}
+	return w
+}
+
+// target is what a task is to read.
+func (j *Job) target() int64 {
+	if j.spec.TaskBytes > 0 {
+		return max(j.spec.TaskBytes, smallShare)
+	}
+	return targetBytes
+}
+
+// coalesce makes ranges of neighbouring partitions of about equal size, about so many as
+// are wished for. Partitions that are cut are not joined with others.
+func coalesce(sizes []int64, tasks int64, cuts cuts) []Planned {
 	var total int64
 	for _, n := range sizes {
 		total += n
 	}
-	tasks := (total + targetBytes - 1) / targetBytes
-	tasks = max(tasks, min(total/smallBytes, int64(slots)), 1)
-	tasks = min(tasks, int64(len(sizes)))
-	if least > 0 {
-		tasks = min(tasks, max(total/least, 1))
-	}
-	share := float64(total) / float64(tasks)
+	share := float64(total) / float64(min(tasks, int64(len(sizes))))
 	var all []Planned
 	lo, sum := 0, int64(0)
 	for p, n := range sizes {
+		cut := cuts.of(p) > 1
 		// Close before p when that comes nearer to the share than closing after it.
-		if p > lo && float64(sum)+float64(n)/2 > share {
+		if p > lo && (cut || float64(sum)+float64(n)/2 > share) {
 			all = append(all, Planned{Split: -1, Lo: lo, Hi: p, ForwardStage: -1})
 			lo, sum = p, 0
 			if mutant.On("joined ranges leave a gap") {
@@ -173,8 +198,15 @@ func coalesce(sizes []int64, slots int, least int64) ([]Planned, string) {
 				lo--
 			}
 		}
+		if cut {
+			all = append(all, cuts.tasks(p)...)
+			lo, sum = p+1, 0
+			continue
+		}
 		sum += n
 	}
-	all = append(all, Planned{Split: -1, Lo: lo, Hi: len(sizes), ForwardStage: -1})
-	return all, fmt.Sprintf("%d partitions of %d bytes joined", len(sizes), total)
+	if lo < len(sizes) {
+		all = append(all, Planned{Split: -1, Lo: lo, Hi: len(sizes), ForwardStage: -1})
+	}
+	return all
 }

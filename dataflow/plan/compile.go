@@ -70,6 +70,7 @@ func Compile(g *dataflow.Graph, o Options) (*Program, error) {
 	if err := c.choosePartitions(); err != nil {
 		return nil, err
 	}
+	p.shareOnlyChosen()
 	fp, err := fingerprint(g, o)
 	if err != nil {
 		return nil, err
@@ -265,6 +266,8 @@ func (c *compiler) stage(t *tree, boundary *dataflow.Node, out Output, extra []I
 	if err := checkInputs(&s, t); err != nil {
 		return 0, err
 	}
+
+	share(&s, t, boundary)
 
 	p := c.program.Plan
 	s.ID = len(p.Stages)

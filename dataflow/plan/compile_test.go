@@ -102,6 +102,8 @@ func parseGraph(t *testing.T, text string) *dataflow.Graph {
 		for _, w := range f[3:] {
 			k, v, isOption := strings.Cut(w, "=")
 			switch {
+			case w == "rowwise":
+				n.Rowwise = true
 			case !isOption:
 				if byName[w] == nil {
 					t.Fatalf("no node %q before %q", w, line)
@@ -219,6 +221,12 @@ func TestParseRefuses(t *testing.T) {
 		"a missing exchange": func(p *Plan) { p.Stages[1].Inputs[0].Exchange = 7 },
 		"no output":          func(p *Plan) { p.Stages[0].Output.Exchange = -1 },
 		"a wrong number":     func(p *Plan) { p.Stages[1].ID = 0 },
+		"a share of splits":  func(p *Plan) { p.Stages[0].Inputs[0].Shared = true },
+		"two shared inputs": func(p *Plan) {
+			in := &p.Stages[1].Inputs
+			*in = append(*in, (*in)[0])
+			(*in)[0].Shared, (*in)[1].Shared = true, true
+		},
 		"no partitions":      func(p *Plan) { p.Exchanges[0].Partitions = 0 },
 		"a missing producer": func(p *Plan) { p.Exchanges[0].Producers[0] = 9 },
 	} {

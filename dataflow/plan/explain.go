@@ -88,10 +88,14 @@ func (p *Plan) inputText(in Input) string {
 		return fmt.Sprintf("exchange %d, whole in every task", in.Exchange)
 	}
 	x := p.Exchanges[in.Exchange]
-	if x.Fixed {
-		return fmt.Sprintf("exchange %d, a task per partition (%d)", in.Exchange, x.Partitions)
+	shared := ""
+	if in.Shared {
+		shared = ", a much larger one shared out"
 	}
-	return fmt.Sprintf("exchange %d, neighbouring partitions (of %d) joined by size", in.Exchange, x.Partitions)
+	if x.Fixed {
+		return fmt.Sprintf("exchange %d, a task per partition (%d)%s", in.Exchange, x.Partitions, shared)
+	}
+	return fmt.Sprintf("exchange %d, neighbouring partitions (of %d) joined by size%s", in.Exchange, x.Partitions, shared)
 }
 
 func (p *Plan) outputText(o Output) string {

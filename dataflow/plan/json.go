@@ -71,8 +71,14 @@ func (p *Plan) check() error {
 		if s.ID != i {
 			return fmt.Errorf("plan: stage %d is numbered %d", i, s.ID)
 		}
+		shared := 0
 		for _, in := range s.Inputs {
+			if in.Shared {
+				shared++
+			}
 			switch {
+			case in.Shared && in.Mode != ByPartition, shared > 1:
+				return fmt.Errorf("plan: stage %d shares out %d of its inputs: it is one that is read by partition, or none", i, shared)
 			case in.Mode == BySplit && (in.Source < 0 || in.Source >= len(p.Sources)),
 				in.Mode != BySplit && (in.Exchange < 0 || in.Exchange >= len(p.Exchanges)):
 				return fmt.Errorf("plan: stage %d reads what is not there", i)

@@ -15,13 +15,22 @@ import (
 var rewriteGolden = flag.Bool("golden", false, "write the golden plan anew")
 
 // golden is a plan as it is written today, goldenFirst the same as the first version wrote
-// it, without a checksum. Both are read for ever.
+// it, without a checksum, goldenShared one with what came later: inputs that may be shared
+// out. All are read for ever.
 const (
-	golden      = "testdata/golden/plan.json"
-	goldenFirst = "testdata/golden/plan-unsummed.json"
+	golden       = "testdata/golden/plan.json"
+	goldenFirst  = "testdata/golden/plan-unsummed.json"
+	goldenShared = "testdata/golden/plan-shared.json"
 )
 
-// everything is a plan in which every field is set.
+// shared is everything, and an input that may be shared out.
+func shared() *Plan {
+	p := everything()
+	p.Stages[2].Inputs[0].Shared = true
+	return p
+}
+
+// everything is a plan in which every field of the first version is set.
 func everything() *Plan {
 	return &Plan{
 		Version: 1, Job: "every \"thing\" <é>", Fingerprint: "f00d", Options: Options{Partitions: 3, Slots: 8, Mode: dataflow.Replace, Check: true},
@@ -50,22 +59,21 @@ func everything() *Plan {
 }
 
 func TestGolden(t *testing.T) {
-	want := everything()
-	now, err := want.JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *rewriteGolden {
-		if err := os.WriteFile(golden, now, 0o644); err != nil {
+	for name, want := range map[string]*Plan{golden: everything(), goldenFirst: everything(), goldenShared: shared()} {
+		now, err := want.JSON()
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	for _, name := range []string{golden, goldenFirst} {
+		if *rewriteGolden && name != goldenFirst {
+			if err := os.WriteFile(name, now, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name == golden && !bytes.Equal(b, now) {
+		if name != goldenFirst && !bytes.Equal(b, now) {
 			t.Errorf("today's plan differs from the golden one: keep that, and add another\n%s\n%s", b, now)
 		}
 		for _, end := range []string{"", "\n"} {
@@ -120,7 +128,7 @@ func TestNewerVersion(t *testing.T) {
 // FuzzParse: whatever is taken for a plan can be printed and written, and is read as it
 // was.
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{golden, goldenFirst} {
+	for _, name := range []string{golden, goldenFirst, goldenShared} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)

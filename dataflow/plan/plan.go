@@ -67,6 +67,10 @@ type Input struct {
 	Source   int       `json:"source"`   // of BySplit, else -1
 	Exchange int       `json:"exchange"` // of the others, else -1
 	Node     int       `json:"node"`     // the graph's node that reads it, for Env.Side and the program
+	// Shared, of a ByPartition input: the rows of one of its partitions may be shared out to
+	// several tasks, which read all of the partition's rows of every other input. Of the
+	// inputs of a stage it is set for one at most.
+	Shared bool `json:"shared,omitempty"`
 }
 
 // Output is where a stage's rows go: exactly one of the two is not -1.

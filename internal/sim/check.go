@@ -27,6 +27,7 @@ type check struct {
 	copies   int
 	splits   int
 	moves    int
+	shares   int
 }
 
 type jobCheck struct {

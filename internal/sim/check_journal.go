@@ -126,6 +126,9 @@ func (c *check) planned(j *jobCheck, p *divisipb.StagePlanned) {
 		c.w.violate("stage %d of %s is planned twice, or after the end", p.Stage, j.id)
 	}
 	j.tasks[p.Stage] = len(p.Tasks)
+	for _, t := range p.Tasks {
+		c.shares += int(min(t.ShareOf, 1))
+	}
 	if j.def.plan.Stages[p.Stage].Output.Sink >= 0 {
 		c.w.impatience()
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
@@ -165,11 +166,13 @@ func (h *whost) proceed(t *wtask) {
 	// Where the blocks lie is looked up once, when the inputs are opened.
 	type input struct {
 		whole  bool
-		source int // where there is no exchange, else -1
+		other  bool // of a join: its rows are not those that come out
+		source int  // where there is no exchange, else -1
 		from   []location
 		lo, hi int
 	}
 	var inputs []input
+	join := joins(h.j.def.plan, stage)
 	for _, in := range stage.Inputs {
 		switch in.Mode {
 		case plan.BySplit:
@@ -188,7 +191,11 @@ func (h *whost) proceed(t *wtask) {
 			}
 			inputs = append(inputs, input{source: -1, from: from, lo: 0, hi: 1})
 		case plan.ByPartition:
-			inputs = append(inputs, input{source: -1, from: h.sorted(in.Exchange), lo: int(t.spec.PartitionLo), hi: int(t.spec.PartitionHi)})
+			from := h.sorted(in.Exchange)
+			if in.Shared || mutant.On("all inputs are shared out") {
+				from = shareOf(from, t.spec)
+			}
+			inputs = append(inputs, input{source: -1, other: join != nil && !in.Shared, from: from, lo: int(t.spec.PartitionLo), hi: int(t.spec.PartitionHi)})
 		default:
 			inputs = append(inputs, input{source: -1, whole: true, from: h.sorted(in.Exchange), lo: 0, hi: 1 << 20})
 		}
@@ -197,7 +204,7 @@ func (h *whost) proceed(t *wtask) {
 		if h.interrupted(t) || h.strike(t) {
 			return
 		}
-		var main, side []uint64
+		var main, others, side []uint64
 		for _, in := range inputs {
 			var rows []uint64
 			for _, at := range in.from {
@@ -208,11 +215,17 @@ func (h *whost) proceed(t *wtask) {
 				}
 				rows = append(rows[:len(rows):len(rows)], got...)
 			}
-			if in.whole {
+			switch {
+			case in.whole:
 				side = append(side, rows...)
-			} else {
+			case in.other:
+				others = append(others, rows...)
+			default:
 				main = append(main, rows...)
 			}
+		}
+		if join != nil {
+			main = beside(join, main, others)
 		}
 		h.after(h.j.def.duration(h.k.w, t.id), func() {
 			if h.interrupted(t) || h.strike(t) {
@@ -244,6 +257,14 @@ func (h *whost) sorted(exchange int) []location {
 		}
 	}
 	return out
+}
+
+// shareOf is the outputs of the producers that an attempt reads of a shared input.
+func shareOf(from []location, spec *divisipb.TaskSpec) []location {
+	if spec.ShareOf == 0 {
+		return from
+	}
+	return slices.DeleteFunc(from, func(l location) bool { return l.task.index%spec.ShareOf != spec.Share })
 }
 
 // fetch gets partitions of an output from who has it.

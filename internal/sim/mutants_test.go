@@ -67,6 +67,9 @@ var mutants = []struct{ name, breaks string }{
 	{"forward from the wrong producer", "rows doubled and lost"},
 	{"joined ranges leave a gap", "rows lost"},
 	{"joined ranges overlap", "rows doubled"},
+	{"a share is forgotten", "rows lost"},
+	{"shares overlap", "rows doubled"},
+	{"shares are not journalled", "after a restart each share reads the whole: rows doubled"},
 	{"a receipt is forgotten", "a winner is not published"},
 	// The scheduler.
 	{"a slot too few is freed", "slots leak"},
@@ -78,6 +81,7 @@ var mutants = []struct{ name, breaks string }{
 	{"a new incarnation keeps the tasks of the old", "results of tasks that have moved"},
 	{"blocks are not checked", "rows lost by a flipped bit"},
 	{"published by listing", "losers are published"},
+	{"all inputs are shared out", "rows are joined with a part of those that they should be"},
 	{"success is not marked", "an output that never becomes whole"},
 }
 

@@ -22,6 +22,8 @@ var shapes = []string{
 	"exchange hash 3 fixed\nexchange hash 3 fixed\nstage split:0 > ex:0\nstage split:1 > ex:1\nstage partition:0 partition:1 > sink:0",
 	"exchange hash 4\nexchange broadcast 1\nstage split:0 > ex:0\nstage partition:0 > ex:1\nstage whole:1 > sink:0",
 	"exchange hash 4 fixed\nexchange forward 0\nexchange hash 4 fixed\nstage split:0 > ex:0\nstage partition:0 > ex:1\nstage forward:1 > ex:2\nstage partition:2 > sink:0",
+	"exchange hash 16\nexchange hash 16\nstage split:0 > ex:0\nstage split:1 > ex:1\nstage shared:0 partition:1 > sink:0",
+	"exchange hash 16 fixed\nexchange hash 16 fixed\nexchange hash 3\nstage split:0 > ex:0\nstage split:1 > ex:1\nstage shared:0 partition:1 > ex:2\nstage partition:2 > sink:0",
 }
 
 var plans = func() []*plan.Plan {
@@ -33,7 +35,8 @@ var plans = func() []*plan.Plan {
 }()
 
 // parse reads "exchange KIND PARTITIONS [fixed]" and "stage MODE:ID... > ex:ID|sink:ID
-// [max=N]".
+// [max=N]"; shared is the mode of partitions that may be shared out, which the stage joins
+// with those of the others.
 func parse(text string) *plan.Plan {
 	p := &plan.Plan{Version: plan.Version, Job: "sim"}
 	for line := range strings.SplitSeq(text, "\n") {
@@ -69,7 +72,11 @@ func parse(text string) *plan.Plan {
 					s.MaxTasks, _ = strconv.Atoi(m)
 					continue
 				}
-				s.Inputs = append(s.Inputs, plan.Input{Mode: plan.InputMode(name), Source: -1, Exchange: id})
+				in := plan.Input{Mode: plan.InputMode(name), Source: -1, Exchange: id}
+				if name == "shared" {
+					in.Mode, in.Shared = plan.ByPartition, true
+				}
+				s.Inputs = append(s.Inputs, in)
 				p.Exchanges[id].Consumers = append(p.Exchanges[id].Consumers, s.ID)
 			}
 		}
@@ -138,10 +145,21 @@ func (w *world) makeJob(n int) *jobDef {
 		d.doomed = [2]int32{stage, 0}
 	case k < 7:
 		d.poison = [2]int32{stage, 0}
-	case k < 35 && d.plan.Stages[stage].Output.Exchange >= 0 && d.plan.Stages[stage].MaxTasks == 0:
+	case k < 35 && d.plan.Stages[stage].Output.Exchange >= 0 && d.plan.Stages[stage].MaxTasks == 0 && !d.joined(int(stage)):
 		d.noisy = int(stage)
 	}
 	return d
+}
+
+// joined says that a stage's rows are joined by partition: what comes of them depends on
+// which they are in.
+func (d *jobDef) joined(stage int) bool {
+	for _, c := range d.plan.Exchanges[d.plan.Stages[stage].Output.Exchange].Consumers {
+		if joins(d.plan, &d.plan.Stages[c]) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // layout is how many rows each split has.
@@ -214,6 +232,30 @@ func transform(s *plan.Stage, main, side []uint64) []uint64 {
 	return out
 }
 
+// joins are the exchanges whose rows a stage joins, the one that may be shared out first;
+// nil for a stage that does not.
+func joins(p *plan.Plan, s *plan.Stage) []*plan.Exchange {
+	for i, in := range s.Inputs {
+		if in.Shared {
+			return []*plan.Exchange{&p.Exchanges[in.Exchange], &p.Exchanges[s.Inputs[1-i].Exchange]}
+		}
+	}
+	return nil
+}
+
+// beside is rows of the first of two exchanges, joined with those of the other that are in
+// the same partition: each becomes another that depends on all of these.
+func beside(x []*plan.Exchange, rows, others []uint64) []uint64 {
+	var out []uint64
+	right := partition(x[1], others, 0)
+	for p, part := range partition(x[0], rows, 0) {
+		for _, r := range part {
+			out = append(out, mix(r+rowHash(right[p])))
+		}
+	}
+	return out
+}
+
 func rowHash(rows []uint64) uint64 {
 	var sum uint64
 	for _, r := range rows {
@@ -222,11 +264,19 @@ func rowHash(rows []uint64) uint64 {
 	return sum
 }
 
+// skewedFrom is how many partitions an exchange has that is skewed: every second row lies
+// in the one of its own number.
+const skewedFrom = 16
+
 func partition(x *plan.Exchange, rows []uint64, noise uint64) [][]uint64 {
 	n := max(1, x.Partitions)
 	parts := make([][]uint64, n)
 	for _, r := range rows {
-		p := mix(r^noise<<7) % uint64(n)
+		h := mix(r ^ noise<<7)
+		p := h % uint64(n)
+		if n >= skewedFrom && h>>32%2 == 0 {
+			p = uint64(x.ID)
+		}
 		parts[p] = append(parts[p], r)
 	}
 	return parts
@@ -238,8 +288,13 @@ func (d *jobDef) outcome() [][]uint64 {
 	want := make([][]uint64, len(d.plan.Sinks))
 	for i := range d.plan.Stages {
 		s := &d.plan.Stages[i]
-		var main, side []uint64
+		var main, others, side []uint64
+		join := joins(d.plan, s)
 		for _, in := range s.Inputs {
+			if join != nil && !in.Shared {
+				others = append(others, through[in.Exchange]...)
+				continue
+			}
 			switch in.Mode {
 			case plan.BySplit:
 				splits := d.sources[in.Source]
@@ -255,6 +310,9 @@ func (d *jobDef) outcome() [][]uint64 {
 			default:
 				main = append(main, through[in.Exchange]...)
 			}
+		}
+		if join != nil {
+			main = beside(join, main, others)
 		}
 		out := transform(s, main, side)
 		if x := s.Output.Exchange; x >= 0 {

@@ -292,8 +292,12 @@ type TaskSpec struct {
 	// versions[i] is the state of Locations the attempt must have seen: exchange -> version.
 	ExchangeVersions map[int32]int64 `protobuf:"bytes,13,rep,name=exchange_versions,json=exchangeVersions,proto3" json:"exchange_versions,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	More             bool            `protobuf:"varint,14,opt,name=more,proto3" json:"more,omitempty"` // PUBLISH: further receipts of the same attempt follow, in messages with its id
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Of a shared input (plan.Input.Shared) it reads the producers whose index is share modulo
+	// share_of; share_of 0: of all inputs all producers.
+	Share         int32 `protobuf:"varint,15,opt,name=share,proto3" json:"share,omitempty"`
+	ShareOf       int32 `protobuf:"varint,16,opt,name=share_of,json=shareOf,proto3" json:"share_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskSpec) Reset() {
@@ -422,6 +426,20 @@ func (x *TaskSpec) GetMore() bool {
 		return x.More
 	}
 	return false
+}
+
+func (x *TaskSpec) GetShare() int32 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *TaskSpec) GetShareOf() int32 {
+	if x != nil {
+		return x.ShareOf
+	}
+	return 0
 }
 
 // JobSpec is told once to each worker that runs tasks of a job.
@@ -1543,7 +1561,7 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\apayload\x18\x04 \x01(\fR\apayload\"Q\n" +
 	"\x03Cut\x12$\n" +
 	"\x04kept\x18\x01 \x01(\v2\x10.divisi.v1.SplitR\x04kept\x12$\n" +
-	"\x04rest\x18\x02 \x01(\v2\x10.divisi.v1.SplitR\x04rest\"\xc0\x04\n" +
+	"\x04rest\x18\x02 \x01(\v2\x10.divisi.v1.SplitR\x04rest\"\xf1\x04\n" +
 	"\bTaskSpec\x12!\n" +
 	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x12'\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x13.divisi.v1.TaskKindR\x04kind\x12&\n" +
@@ -1559,7 +1577,9 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\breceipts\x18\v \x03(\fR\breceipts\x12!\n" +
 	"\fmemory_bytes\x18\f \x01(\x03R\vmemoryBytes\x12V\n" +
 	"\x11exchange_versions\x18\r \x03(\v2).divisi.v1.TaskSpec.ExchangeVersionsEntryR\x10exchangeVersions\x12\x12\n" +
-	"\x04more\x18\x0e \x01(\bR\x04more\x1aC\n" +
+	"\x04more\x18\x0e \x01(\bR\x04more\x12\x14\n" +
+	"\x05share\x18\x0f \x01(\x05R\x05share\x12\x19\n" +
+	"\bshare_of\x18\x10 \x01(\x05R\ashareOf\x1aC\n" +
 	"\x15ExchangeVersionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xbf\x04\n" +

@@ -836,12 +836,16 @@ func (x *StagePlanned) GetWhy() string {
 }
 
 type PlannedTask struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Split         int32                  `protobuf:"varint,1,opt,name=split,proto3" json:"split,omitempty"` // index into the source's splits, of a stage that reads a source
-	PartitionLo   int32                  `protobuf:"varint,2,opt,name=partition_lo,json=partitionLo,proto3" json:"partition_lo,omitempty"`
-	PartitionHi   int32                  `protobuf:"varint,3,opt,name=partition_hi,json=partitionHi,proto3" json:"partition_hi,omitempty"`
-	ForwardStage  int32                  `protobuf:"varint,4,opt,name=forward_stage,json=forwardStage,proto3" json:"forward_stage,omitempty"` // the producer task of a stage that reads by forward
-	ForwardIndex  int32                  `protobuf:"varint,5,opt,name=forward_index,json=forwardIndex,proto3" json:"forward_index,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Split        int32                  `protobuf:"varint,1,opt,name=split,proto3" json:"split,omitempty"` // index into the source's splits, of a stage that reads a source
+	PartitionLo  int32                  `protobuf:"varint,2,opt,name=partition_lo,json=partitionLo,proto3" json:"partition_lo,omitempty"`
+	PartitionHi  int32                  `protobuf:"varint,3,opt,name=partition_hi,json=partitionHi,proto3" json:"partition_hi,omitempty"`
+	ForwardStage int32                  `protobuf:"varint,4,opt,name=forward_stage,json=forwardStage,proto3" json:"forward_stage,omitempty"` // the producer task of a stage that reads by forward
+	ForwardIndex int32                  `protobuf:"varint,5,opt,name=forward_index,json=forwardIndex,proto3" json:"forward_index,omitempty"`
+	// Of a shared input it reads the producers whose index is share modulo share_of; share_of
+	// 0: of all inputs all producers.
+	Share         int32 `protobuf:"varint,6,opt,name=share,proto3" json:"share,omitempty"`
+	ShareOf       int32 `protobuf:"varint,7,opt,name=share_of,json=shareOf,proto3" json:"share_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -907,6 +911,20 @@ func (x *PlannedTask) GetForwardStage() int32 {
 func (x *PlannedTask) GetForwardIndex() int32 {
 	if x != nil {
 		return x.ForwardIndex
+	}
+	return 0
+}
+
+func (x *PlannedTask) GetShare() int32 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *PlannedTask) GetShareOf() int32 {
+	if x != nil {
+		return x.ShareOf
 	}
 	return 0
 }
@@ -1733,13 +1751,15 @@ const file_divisi_v1_journal_proto_rawDesc = "" +
 	"\fStagePlanned\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\x05R\x05stage\x12,\n" +
 	"\x05tasks\x18\x02 \x03(\v2\x16.divisi.v1.PlannedTaskR\x05tasks\x12\x10\n" +
-	"\x03why\x18\x03 \x01(\tR\x03why\"\xb3\x01\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"\xe4\x01\n" +
 	"\vPlannedTask\x12\x14\n" +
 	"\x05split\x18\x01 \x01(\x05R\x05split\x12!\n" +
 	"\fpartition_lo\x18\x02 \x01(\x05R\vpartitionLo\x12!\n" +
 	"\fpartition_hi\x18\x03 \x01(\x05R\vpartitionHi\x12#\n" +
 	"\rforward_stage\x18\x04 \x01(\x05R\fforwardStage\x12#\n" +
-	"\rforward_index\x18\x05 \x01(\x05R\fforwardIndex\"\xc0\x01\n" +
+	"\rforward_index\x18\x05 \x01(\x05R\fforwardIndex\x12\x14\n" +
+	"\x05share\x18\x06 \x01(\x05R\x05share\x12\x19\n" +
+	"\bshare_of\x18\a \x01(\x05R\ashareOf\"\xc0\x01\n" +
 	"\aTaskWon\x12-\n" +
 	"\x06result\x18\x01 \x01(\v2\x15.divisi.v1.TaskResultR\x06result\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12 \n" +

@@ -78,7 +78,7 @@ func (a *attempt) try(ctx context.Context) (result *pb.TaskResult, err error) {
 	}
 	defer closeEnv()
 	env.Log.Info("attempt begins", "task", a.id.String(), "what", a.what(), "split", a.spec.GetSplit().GetId(),
-		"partition_lo", a.spec.PartitionLo, "partition_hi", a.spec.PartitionHi)
+		"partition_lo", a.spec.PartitionLo, "partition_hi", a.spec.PartitionHi, "share", a.spec.Share, "of", a.spec.ShareOf)
 	defer func() {
 		if v := recover(); v != nil {
 			result, err = nil, &panicError{value: v, stack: string(debug.Stack())}
@@ -164,6 +164,9 @@ func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
 		return nil, &dataflow.Error{Op: "task", Kind: dataflow.Fatal, Err: fmt.Errorf("no stage %d in the plan", stageID)}
 	}
 	stage := p.Stages[stageID]
+	if err := fitsShare(stage, a.spec); err != nil {
+		return nil, &dataflow.Error{Op: "task", Kind: dataflow.Fatal, Err: err}
+	}
 	if err := h.locations.wait(env.Context, a.spec.ExchangeVersions); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
 	"github.com/divisi-data/divisi/dataflow/shuffle"
+	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
 // inputs opens what an attempt reads.
@@ -117,12 +119,39 @@ func (in *inputs) exchange(input plan.Input) (dataflow.Stream, error) {
 		}
 	case plan.ByPartition:
 		from = h.locations.all(input.Exchange)
+		if input.Shared {
+			from = shareOf(from, int(spec.Share), int(spec.ShareOf))
+		}
 		lo, hi = int(spec.PartitionLo), int(spec.PartitionHi)
 	default:
 		from = h.locations.all(input.Exchange)
 	}
 	s := shuffle.Open(in.env, h.fetcher.Counting(&in.local, &in.remote), from, lo, hi, in.schema(input.Exchange), shuffle.ReadOptions{})
 	return in.keep(&waiting{Stream: s, in: in}), nil
+}
+
+// fitsShare says why a task's share cannot be one of its stage's: rows would be read by
+// several tasks, or by none.
+func fitsShare(stage plan.Stage, spec *pb.TaskSpec) error {
+	share, of := spec.GetShare(), spec.GetShareOf()
+	if share == 0 && of == 0 {
+		return nil
+	}
+	if !slices.ContainsFunc(stage.Inputs, func(in plan.Input) bool { return in.Shared }) {
+		return fmt.Errorf("a task of stage %d came with share %d of %d, and none of its inputs is shared out", stage.ID, share, of)
+	}
+	if share < 0 || share >= of {
+		return fmt.Errorf("a task of stage %d came with share %d of %d", stage.ID, share, of)
+	}
+	return nil
+}
+
+// shareOf is the outputs of those producers whose index is share modulo of; 0: all.
+func shareOf(from []shuffle.Location, share, of int) []shuffle.Location {
+	if of == 0 {
+		return from
+	}
+	return slices.DeleteFunc(from, func(l shuffle.Location) bool { return l.Task.Index%of != share })
 }
 
 func (in *inputs) schema(exchange int) *arrow.Schema {

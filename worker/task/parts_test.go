@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/dataflow/plan"
 	"github.com/divisi-data/divisi/dataflow/shuffle"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
@@ -27,6 +28,41 @@ func tasksOf(l []shuffle.Location) string {
 		out = append(out, fmt.Sprintf("%d/%d.%d@%s", x.Task.Stage, x.Task.Index, x.Task.Attempt, x.Worker))
 	}
 	return strings.Join(out, " ")
+}
+
+// The shares of a partition are all producers' outputs, each once, whatever the others are.
+func TestShareOf(t *testing.T) {
+	all := func() []shuffle.Location {
+		l := newLocations()
+		l.told(&pb.Locations{Exchange: 3, Version: 1, Blocks: []*pb.BlockLocation{
+			at(1, 0, 7, "a"), at(1, 1, 8, "b"), at(1, 2, 9, "a"), at(1, 3, 10, "b"), at(1, 4, 11, "c"), at(2, 1, 12, "a"),
+		}})
+		return l.all(3)
+	}
+	for _, c := range []struct {
+		share, of int
+		want      string
+	}{
+		{0, 0, "1/0.7@a 1/1.8@b 1/2.9@a 1/3.10@b 1/4.11@c 2/1.12@a"},
+		{0, 1, "1/0.7@a 1/1.8@b 1/2.9@a 1/3.10@b 1/4.11@c 2/1.12@a"},
+		{0, 2, "1/0.7@a 1/2.9@a 1/4.11@c"},
+		{1, 2, "1/1.8@b 1/3.10@b 2/1.12@a"},
+		{2, 3, "1/2.9@a"},
+		{5, 6, ""},
+	} {
+		if got := tasksOf(shareOf(all(), c.share, c.of)); got != c.want {
+			t.Errorf("share %d of %d: %s, want %s", c.share, c.of, got, c.want)
+		}
+	}
+	stage := plan.Stage{Inputs: []plan.Input{{Mode: plan.ByPartition}, {Mode: plan.ByPartition, Shared: true}}}
+	for _, c := range []struct {
+		share, of int32
+		ok        bool
+	}{{0, 0, true}, {0, 1, true}, {2, 3, true}, {3, 3, false}, {-1, 3, false}, {1, 0, false}, {0, -2, false}} {
+		if err := fitsShare(stage, &pb.TaskSpec{Share: c.share, ShareOf: c.of}); (err == nil) != c.ok {
+			t.Errorf("share %d of %d: %v", c.share, c.of, err)
+		}
+	}
 }
 
 func TestLocations(t *testing.T) {

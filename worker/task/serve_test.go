@@ -538,6 +538,7 @@ func TestSpecsThatDoNotFit(t *testing.T) {
 	for name, change := range map[string]func(*pb.TaskSpec){
 		"no stage":  func(s *pb.TaskSpec) { s.Id.Stage = 7 },
 		"negative":  func(s *pb.TaskSpec) { s.Id.Stage = -1 },
+		"a share":   func(s *pb.TaskSpec) { s.Share, s.ShareOf = 0, 2 },
 		"no split":  func(s *pb.TaskSpec) { s.Split = nil },
 		"no source": func(s *pb.TaskSpec) { s.Kind, s.Target = pb.TaskKind_TASK_KIND_SPLITS, 3 },
 		"no sink":   func(s *pb.TaskSpec) { s.Kind, s.Target = pb.TaskKind_TASK_KIND_CLEAN, -1 },
