@@ -109,7 +109,7 @@ func (d *distinctPlan) add(i int, a Agg) bool {
 		d.outer = append(d.outer, Agg{name: a.name, fn: "sum", e: expr.Col(distinctColumn(d.setOf(a), 0))})
 	case "avg":
 		d.anyMean = true
-		gather("sum", "sum", "sum", mid("all"), a.e)
+		gather("sum", sumOfMean(a.e, d.t.r.schema), "sum", mid("all"), a.e)
 		gather("count", "count", "sum0", mid("rows"), a.e)
 		d.means[len(d.means)-1].Expr = expr.Col(mid("all")).Div(expr.Col(mid("rows")))
 	case "count":

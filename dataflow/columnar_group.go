@@ -167,7 +167,11 @@ func splitAggs(aggs []Agg, in *arrow.Schema) split {
 		switch fn {
 		case "avg":
 			s.plain = false
-			sum := s.gather(fmt.Sprintf("(sum %d)", i), "sum", a.e)
+			fn := sumOfMean(a.e, in)
+			if slices.ContainsFunc(aggs, func(o Agg) bool { return o.fn == "sum" && sameExpr(o.e, a.e) }) {
+				fn = "sum" // which has to fit anyway
+			}
+			sum := s.gather(fmt.Sprintf("(sum %d)", i), fn, a.e)
 			n := s.gather(fmt.Sprintf("(count %d)", i), "count", counted(a.e, in))
 			s.result = append(s.result, wireColumn{a.name, expr.Col(sum).Div(expr.Col(n))})
 			continue
@@ -182,6 +186,15 @@ func splitAggs(aggs []Agg, in *arrow.Schema) split {
 		s.result = append(s.result, wireColumn{a.name, expr.Col(name)})
 	}
 	return s
+}
+
+// sumOfMean is the sum that a mean is worked out of: one that may be larger than the
+// numbers, where these are int64.
+func sumOfMean(e expr.Expr, in *arrow.Schema) string {
+	if b, err := expr.Bind(in, e); err == nil && b.Type().ID() == arrow.INT64 {
+		return "wide_sum"
+	}
+	return "sum"
 }
 
 // counted is what a count of an expression has to look at: nothing, where that is a column

@@ -2,6 +2,7 @@ package dataflow_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -153,6 +154,32 @@ func TestTableGroup(t *testing.T) {
 		}
 		return out
 	})
+}
+
+// The mean of numbers whose sum fits into none of them.
+func TestTableMeanOfLargeNumbers(t *testing.T) {
+	large := expr.Lit(int64(math.MaxInt64)).Sub(expr.Col("id"))
+	mean := df.AvgOf("mean", expr.Col("large"))
+	for name, build := range map[string]func(l df.Table) df.Table{
+		"group": func(l df.Table) df.Table { return l.GroupBy("group").Agg(mean) },
+		"distinct": func(l df.Table) df.Table {
+			return l.GroupBy("group").Agg(mean, df.DistinctOf("n", expr.Col("id"))).Drop("n")
+		},
+		"window": func(l df.Table) df.Table { return l.Window(df.Over("group"), mean).Select("group", "mean").Distinct() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(l, _ df.Table) df.Table { return build(l.With(df.As("large", large))) }, func(l, _ []cell) (out []string) {
+				seen := map[string]bool{}
+				for _, c := range l {
+					if !seen[c.group] {
+						seen[c.group] = true
+						out = append(out, row(c.group, "9.223372036854776e+18"))
+					}
+				}
+				return out
+			}, 0, 40)
+		})
+	}
 }
 
 func TestTableJoins(t *testing.T) {

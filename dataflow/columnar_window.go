@@ -243,7 +243,7 @@ func (r *rel) windowStep(functions []windowFn) (windowStep, error) {
 		if f.fn == "avg" {
 			s.plain = false
 			sum, n := fmt.Sprintf("(sum %d)", i), fmt.Sprintf("(count %d)", i)
-			add(windowFn{sum, "sum", f.e, 0})
+			add(windowFn{sum, sumOfMean(f.e, r.in[0].schema), f.e, 0})
 			add(windowFn{n, "count", f.e, 0})
 			out = expr.Col(sum).Div(expr.Col(n))
 		} else {

@@ -43,7 +43,7 @@ func newAccumulator(fn string, t arrow.DataType) (accumulator, error) {
 	switch fn {
 	case "count":
 		return &counts{}, nil
-	case "sum", "sum0":
+	case "sum", "sum0", "wide_sum":
 		zero := fn == "sum0"
 		switch {
 		case t.ID() == arrow.FLOAT32 || t.ID() == arrow.FLOAT64:
@@ -52,6 +52,8 @@ func newAccumulator(fn string, t arrow.DataType) (accumulator, error) {
 			return &sums{t: &arrow.Decimal128Type{Precision: 38, Scale: t.(*arrow.Decimal128Type).Scale}, zero: zero}, nil
 		case t.ID() == arrow.UINT64:
 			return &sums{t: &arrow.Decimal128Type{Precision: 38}, zero: zero}, nil
+		case arrow.IsInteger(t.ID()) && fn == "wide_sum":
+			return &sums{t: &arrow.Decimal128Type{Precision: 38}}, nil
 		case arrow.IsInteger(t.ID()):
 			return &sums{t: arrow.PrimitiveTypes.Int64, zero: zero}, nil
 		}
@@ -84,7 +86,7 @@ func newAccumulator(fn string, t arrow.DataType) (accumulator, error) {
 		}
 		return nil, fmt.Errorf("a column of type %s has no %s", t, fn)
 	}
-	return nil, fmt.Errorf("there is no aggregate %q (have count, sum, sum0, min, max, any)", fn)
+	return nil, fmt.Errorf("there is no aggregate %q (have count, sum, sum0, wide_sum, min, max, any)", fn)
 }
 
 // resized is s with room for n, new places zero.

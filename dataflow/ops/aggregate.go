@@ -59,6 +59,7 @@ type aggregateArgs struct {
 //	count  rows whose Expr is not null; without Expr all rows
 //	sum    of what is not null, exact for decimals; null where there is nothing
 //	sum0   the same, zero where there is nothing
+//	wide_sum  as sum, of integers a decimal: it fits whatever they are
 //	min, max, any
 //	and those by sketches, see sketches
 type agg struct {

@@ -59,7 +59,7 @@ type windowFunc struct {
 // framed reports whether a function looks at the frame.
 func (f windowFunc) framed() bool {
 	switch f.Fn {
-	case "first", "last", "count", "sum", "min", "max":
+	case "first", "last", "count", "sum", "wide_sum", "min", "max":
 		return true
 	}
 	return false
@@ -94,7 +94,7 @@ func (f windowFunc) field(in *arrow.Schema, fr frame) (arrow.Field, error) {
 		out.Type, out.Nullable = arg.Type, true
 	case "first", "last":
 		out.Type, out.Nullable = arg.Type, arg.Nullable || !fr.hasRow()
-	case "sum", "min", "max":
+	case "sum", "wide_sum", "min", "max":
 		a, err := newSlide(f.Fn, arg.Type)
 		if err != nil {
 			return out, fmt.Errorf("%s: %w", f.Name, err)

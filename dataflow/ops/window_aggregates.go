@@ -16,7 +16,7 @@ func newSlide(fn string, t arrow.DataType) (slide, error) {
 	switch fn {
 	case "count":
 		return &slideOf[int64]{t: arrow.PrimitiveTypes.Int64, load: loadOnes, join: addOnes, make: makeCounts}, nil
-	case "sum":
+	case "sum", "wide_sum":
 		switch acc, err := newAccumulator(fn, t); acc := acc.(type) {
 		case *floatSums:
 			return &slideOf[float64]{t: acc.typ(), load: loadFloats, join: addFloats, make: func(mem memory.Allocator, vs []boxed[float64]) (arrow.Array, error) {
