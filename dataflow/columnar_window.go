@@ -2,6 +2,7 @@ package dataflow
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -324,10 +325,24 @@ func (s *windowStep) setDistances(r *rel, distances [2]expr.Expr) error {
 	for i, d := range distances {
 		if !d.IsZero() {
 			s.bounds[i] = []string{"(from)", "(to)"}[i]
-			s.before = append(s.before, Column{s.bounds[i], plus(key, d).Cast(t)})
+			bound := plus(key, d).Cast(t)
+			if t.ID() == arrow.INT64 {
+				bound = within(key, d)
+			}
+			s.before = append(s.before, Column{s.bounds[i], bound})
 		}
 	}
 	return nil
+}
+
+// within is e + d, or the end of the int64s where it would be beyond it: no key is there.
+func within(e, d expr.Expr) expr.Expr {
+	size := d.Abs()
+	top, bottom := expr.Lit(int64(math.MaxInt64)), expr.Lit(int64(math.MinInt64))
+	return expr.Case().
+		When(d.Gt(0).And(e.Gt(top.Sub(size))), top).
+		When(d.Lt(0).And(e.Lt(bottom.Add(size))), bottom).
+		Else(e.Add(d))
 }
 
 // args is the operator over rows of a schema.

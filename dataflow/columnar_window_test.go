@@ -3,6 +3,7 @@ package dataflow_test
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -151,6 +152,33 @@ func TestTableWindowErrors(t *testing.T) {
 	for _, want := range []string{"no functions are named", `no column "nix"`, `a column "id" already`, "no distinct over", "has no sum", "ends before it begins", "not by 0.5", "exactly one column", "not a number", "columnar_window_test.go:"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\ndoes not say %q", err, want)
+		}
+	}
+}
+
+// A Range that goes beyond the smallest and the largest int64 ends there.
+func TestTableWindowRangeAtTheEnds(t *testing.T) {
+	for name, key := range map[string]expr.Expr{
+		"smallest": expr.Lit(int64(math.MinInt64)).Add(expr.Col("id")),
+		"largest":  expr.Lit(int64(math.MaxInt64)).Sub(expr.Col("id")),
+	} {
+		for _, order := range []df.SortByOption{df.Asc("key"), df.Desc("key")} {
+			t.Run(name, func(t *testing.T) {
+				each(t, func(l, _ df.Table) df.Table {
+					return l.With(df.As("key", key)).Window(df.Over("group").OrderBy(order).Range(df.Preceding(3), df.Following(3)), df.CountRows("n")).Select("id", "group", "n")
+				}, func(l, _ []cell) (out []string) {
+					for _, c := range l {
+						n := 0
+						for _, o := range l {
+							if o.group == c.group && max(o.id-c.id, c.id-o.id) <= 3 {
+								n++
+							}
+						}
+						out = append(out, row(c.id, c.group, n))
+					}
+					return out
+				}, 0, 30)
+			})
 		}
 	}
 }
