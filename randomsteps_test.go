@@ -433,4 +433,3 @@ func (m stepMaker) join(s *plainStep, t *plainTable, steps []*plainStep) error {
 	}
 	return nil
 }
-
