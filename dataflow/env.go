@@ -32,6 +32,8 @@ type Env struct {
 	// Side opens all the rows of an earlier stage that the stage takes as a
 	// broadcast input, by the ID the plan gave that input.
 	Side func(ctx context.Context, input int) (Stream, error)
+	// Shared is what tasks make of such rows for one another; nil where nothing is shared.
+	Shared *Shared
 	// File is the local path of a file shipped with the job.
 	File func(name string) (string, error)
 

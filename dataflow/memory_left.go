@@ -24,19 +24,41 @@ func leave[T any](m *Memory, what T, bytes int64) {
 // inherit takes what was left last of a type; false if nothing is. It is yet to be
 // reserved.
 func inherit[T any](m *Memory) (what T, ok bool) {
+	return inheritThat(m, func(T) bool { return true })
+}
+
+// inheritThat is inherit of what is as wanted.
+func inheritThat[T any](m *Memory, wanted func(T) bool) (what T, ok bool) {
 	r := m.root()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := len(r.left) - 1; i >= 0; i-- {
-		if what, ok = r.left[i].what.(T); ok {
-			r.leftBytes -= r.left[i].bytes
-			last := len(r.left) - 1
-			r.left[i], r.left[last] = r.left[last], leaving{}
-			r.left = r.left[:last]
+		if what, ok = r.left[i].what.(T); ok && wanted(what) {
+			r.unleave(i)
 			return what, true
 		}
 	}
-	return what, false
+	return *new(T), false
+}
+
+// disinherit forgets of what was left that which is as unwanted.
+func disinherit[T any](m *Memory, unwanted func(T) bool) {
+	r := m.root()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := len(r.left) - 1; i >= 0; i-- {
+		if what, ok := r.left[i].what.(T); ok && unwanted(what) {
+			r.unleave(i)
+		}
+	}
+}
+
+// unleave takes out what was left i-th. The caller holds mu.
+func (m *Memory) unleave(i int) {
+	m.leftBytes -= m.left[i].bytes
+	last := len(m.left) - 1
+	m.left[i], m.left[last] = m.left[last], leaving{}
+	m.left = m.left[:last]
 }
 
 // forget lets go of all that was left. The caller holds mu.

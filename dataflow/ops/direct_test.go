@@ -90,7 +90,8 @@ func TestHashJoinWholeNumbers(t *testing.T) {
 				t.Errorf("indexed directly: %v, want %v", f.direct != nil, c.indexedRight)
 			}
 			f.close()
-			if n := f.mem.memory.Used(); n != 0 {
+			b.close()
+			if n := b.mem.memory.Used(); n != 0 {
 				t.Errorf("%d bytes are still reserved", n)
 			}
 		})

@@ -135,8 +135,13 @@ func (t *built) scatterInto(s *scatter, cols []int) error {
 
 // drop frees the rows but not the batch that is carried.
 func (t *built) drop() {
-	releaseBatches(t.batches)
+	t.forget()
 	t.mem.releaseAll()
+}
+
+// forget is drop, but for what is reserved.
+func (t *built) forget() {
+	releaseBatches(t.batches)
 	*t = built{mem: t.mem, enc: t.enc, carry: t.carry, hashes: t.hashes}
 }
 

@@ -14,7 +14,6 @@ import (
 // of it changes once it is made, so that many may read it at the same time; what changes
 // while one does is in a lookup.
 type finder struct {
-	mem     held
 	schema  *arrow.Schema   // nil of no rows
 	places  order.Locator   // of the rows
 	bytes   int64           // of the rows
@@ -33,11 +32,10 @@ type finder struct {
 func tableBytes(n int) int64 { return 14*int64(n) + slotBytes(n) + bloomBytes(n) }
 
 // index makes what finds the rows by some of their columns, of which some come out. The
-// rows go over to it, with what is reserved for them. Rows with one key are chained in
+// rows go over to it; t.mem has what is reserved for it. Rows with one key are chained in
 // their order.
 func (t *built) index(mem memory.Allocator, cols, out []int) (*finder, error) {
-	f := &finder{mem: t.mem, places: t.rows, bytes: t.bytes, keys: t.keys}
-	t.mem.n = 0
+	f := &finder{places: t.rows, bytes: t.bytes, keys: t.keys}
 	if len(t.batches) > 0 {
 		f.schema = t.batches[0].Schema()
 		f.columns = make([][]arrow.Array, f.schema.NumFields())
@@ -48,30 +46,31 @@ func (t *built) index(mem memory.Allocator, cols, out []int) (*finder, error) {
 			f.columns[c] = append(f.columns[c], a)
 		}
 	}
-	err := f.index(t.batches, t.enc, cols)
+	err := f.index(t.batches, cols, &t.mem)
 	for _, c := range out {
 		if err == nil && f.schema != nil {
-			err = f.together(mem, c)
+			err = f.together(mem, c, &t.mem)
 		}
 	}
-	t.drop()
+	t.forget()
 	if err != nil {
 		f.close()
+		t.mem.releaseAll()
 	}
 	return f, err
 }
 
-func (f *finder) index(batches []dataflow.Batch, enc *order.Encoder, cols []int) error {
+func (f *finder) index(batches []dataflow.Batch, cols []int, mem *held) error {
 	n := f.places.Rows()
 	if n == 0 {
 		return nil
 	}
 	if wholeKey(f.schema, cols) {
 		others := f.bytes
-		if f.set = denseOf(f.columns[cols[0]], n, &f.mem); f.set != nil {
+		if f.set = denseOf(f.columns[cols[0]], n, mem); f.set != nil {
 			others += 8 * int64(len(f.set.words))
 		}
-		if f.direct = directOf(f.columns[cols[0]], n, &f.mem, others); f.direct != nil {
+		if f.direct = directOf(f.columns[cols[0]], n, mem, others); f.direct != nil {
 			f.next = f.direct.index(f.columns[cols[0]], n)
 			return nil
 		}
@@ -124,14 +123,14 @@ func encodeAll(batches []dataflow.Batch, cols []int) (*order.Keys, error) {
 
 // together puts the arrays of a column of numbers together as one, which is gathered from
 // faster, if there is room for it.
-func (f *finder) together(mem memory.Allocator, c int) error {
+func (f *finder) together(alloc memory.Allocator, c int, mem *held) error {
 	width := plainBytes(f.schema.Field(c).Type)
 	size := int64(width+1) * int64(f.places.Rows())
-	if width == 0 || len(f.columns[c]) < 2 || !f.mem.try(size) {
+	if width == 0 || len(f.columns[c]) < 2 || !mem.try(size) {
 		return nil
 	}
-	one, err := array.Concatenate(f.columns[c], mem)
-	f.mem.release(size) // the others go
+	one, err := array.Concatenate(f.columns[c], alloc)
+	mem.release(size) // the others go
 	if err != nil {
 		return err
 	}
@@ -142,7 +141,7 @@ func (f *finder) together(mem memory.Allocator, c int) error {
 	return nil
 }
 
-// close frees the rows.
+// close frees the rows, but not what is reserved for them.
 func (f *finder) close() {
 	for _, arrs := range f.columns {
 		for _, a := range arrs {
@@ -150,7 +149,6 @@ func (f *finder) close() {
 		}
 	}
 	f.columns = nil
-	f.mem.releaseAll()
 }
 
 // after is the next row with the key of row r, or -1.

@@ -25,7 +25,8 @@ type joinStream struct {
 	started bool
 	todo    []joinRuns // the last first
 	built   built
-	finder  *finder  // of a round
+	finder  *finder  // of a round; built.mem has what is reserved for it, unless it is shared
+	release func()   // says that the finder, which is shared, is needed no more
 	matched []uint64 // its rows that have a partner, where they come out by that
 	round   *probing // nil between two
 
@@ -135,7 +136,7 @@ func (s *joinStream) begin(ctx context.Context, build, probe dataflow.Stream, r 
 		}
 		s.seen, s.seenN = make([]uint64, bytes/8), bytes
 	}
-	all, err := s.built.fill(ctx, build, s.keysOf(s.build), nested)
+	all, err := s.find(ctx, build, nested)
 	switch {
 	case err != nil:
 		return errors.Join(err, build.Close(), probe.Close())
@@ -144,9 +145,7 @@ func (s *joinStream) begin(ctx context.Context, build, probe dataflow.Stream, r 
 		if err := build.Close(); err != nil {
 			return errors.Join(err, probe.Close())
 		}
-		if err := s.beginRound(probe); err != nil {
-			return err
-		}
+		s.beginRound(probe)
 		s.putSieves(probe)
 		return nil
 	case nested:
@@ -154,6 +153,28 @@ func (s *joinStream) begin(ctx context.Context, build, probe dataflow.Stream, r 
 		return s.beginBlock(probe)
 	}
 	return s.scatter(ctx, build, probe, r.level)
+}
+
+// find makes a finder of the rows to build, if all of them find room. Where other tasks
+// read the same rows, and no row comes out because of what this one finds, it is theirs too.
+func (s *joinStream) find(ctx context.Context, build dataflow.Stream, force bool) (all bool, err error) {
+	own := func() (*finder, int64, error) {
+		if all, err = s.built.fill(ctx, build, s.keysOf(s.build), force); err != nil || !all {
+			return nil, 0, err
+		}
+		f, err := s.index()
+		return f, s.built.mem.n, err
+	}
+	whole, ok := dataflow.WholeOf(build)
+	if !ok || s.env.Shared == nil || s.buildMatched || s.buildUnmatched {
+		s.finder, _, err = own()
+		return all, err
+	}
+	if s.finder, s.release, err = dataflow.MakeShared(ctx, s.env.Shared, whole, own); s.release != nil {
+		s.built.mem.releaseAll()
+		all = true
+	}
+	return all, err
 }
 
 // scatter spills both sides and notes the pairs of runs.
@@ -210,8 +231,8 @@ func (s *joinStream) scatter(ctx context.Context, build, probe dataflow.Stream, 
 	return nil
 }
 
-// beginRound joins the rows that are built with all of a stream.
-func (s *joinStream) beginRound(probe dataflow.Stream) error {
+// index makes a finder of the rows that are built.
+func (s *joinStream) index() (*finder, error) {
 	if len(s.built.batches) > 0 {
 		s.schemas[s.build] = s.built.batches[0].Schema()
 	}
@@ -219,31 +240,40 @@ func (s *joinStream) beginRound(probe dataflow.Stream) error {
 	if schema := s.schemas[s.build]; schema != nil && (s.pairs || s.build == left) {
 		out = s.columnsOf(s.build, schema)
 	}
-	f, err := s.built.index(s.env.Alloc, s.keysOf(s.build), out)
-	if err != nil {
-		return errors.Join(err, probe.Close())
+	return s.built.index(s.env.Alloc, s.keysOf(s.build), out)
+}
+
+// beginRound joins the rows of the finder with all of a stream.
+func (s *joinStream) beginRound(probe dataflow.Stream) {
+	if s.finder.schema != nil {
+		s.schemas[s.build] = s.finder.schema
 	}
-	s.finder, s.matched = f, nil
+	s.matched = nil
 	if s.buildMatched || s.buildUnmatched {
-		s.matched = make([]uint64, (f.places.Rows()+63)/64)
+		s.matched = make([]uint64, (s.finder.places.Rows()+63)/64)
 	}
 	s.round = &probing{joinStream: s, in: probe}
-	return nil
 }
 
 // dropFinder frees the rows of a round.
 func (s *joinStream) dropFinder() {
-	if s.finder != nil {
+	if s.release != nil {
+		s.release()
+	} else if s.finder != nil {
 		s.finder.close()
-		s.finder = nil
+		s.built.mem.releaseAll()
 	}
+	s.finder, s.release = nil, nil
 }
 
 // beginBlock joins the rows that are built with the whole probe run.
 func (s *joinStream) beginBlock(probe dataflow.Stream) error {
-	if err := s.beginRound(probe); err != nil {
-		return err
+	f, err := s.index()
+	if err != nil {
+		return errors.Join(err, probe.Close())
 	}
+	s.finder = f
+	s.beginRound(probe)
 	s.round.block = true
 	return nil
 }
@@ -292,7 +322,7 @@ func (s *joinStream) endRound(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.finder = &finder{mem: held{memory: s.env.Memory}}
+		s.finder = &finder{}
 		s.round = &probing{joinStream: s, in: in, block: true, last: true}
 		return nil
 	}

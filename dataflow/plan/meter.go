@@ -113,6 +113,9 @@ func (s *metered) Locate(row int) string { return dataflow.Locate(s.Stream, row)
 // Sieve implements dataflow.Siever.
 func (s *metered) Sieve(v dataflow.Sieve) { dataflow.PutSieve(s.Stream, v) }
 
+// Whole implements dataflow.Wholly.
+func (s *metered) Whole() (dataflow.Whole, bool) { return dataflow.WholeOf(s.Stream) }
+
 // number gives the parts of a tree their places in Stage.Ops.
 func number(t *tree, ops []Op) []Op {
 	o := Op{Input: t.input}

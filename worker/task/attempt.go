@@ -129,7 +129,7 @@ func (a *attempt) env(ctx context.Context) (*dataflow.Env, func(), error) {
 	env := &dataflow.Env{
 		Context: compute.WithAllocator(ctx, a.alloc), Task: a.id, Alloc: a.alloc, Memory: a.memory,
 		Log:  slog.New(slog.NewTextHandler(a.log, nil)),
-		Temp: temp, Spill: block.NewSpill(block.LZ4), Counters: dataflow.NewCounters(),
+		Temp: temp, Spill: block.NewSpill(block.LZ4), Counters: dataflow.NewCounters(), Shared: h.shared,
 		Events: &dataflow.Events{Spilled: func(i dataflow.SpillInfo) { a.spilled.Add(i.Bytes); a.moved(0) }},
 		File: func(name string) (string, error) {
 			p := filepath.Join(h.init.FilesDir, filepath.Base(name))

@@ -107,6 +107,14 @@ func (b *budget) attempt(name string, want int64) *dataflow.Memory {
 	return b.root.Borrower(name, max(want, b.own), b.lent)
 }
 
+// shared is what attempts have together: nothing of its own, and what is lent.
+func (b *budget) shared(name string) *dataflow.Memory {
+	if b.bytes == 0 {
+		return b.root.Child(name, 0)
+	}
+	return b.root.Borrower(name, 0, b.lent)
+}
+
 // measure asks the kernel what it counts for the process, and returns how much of that
 // is in use, see residentBytes.
 func (b *budget) measure() int64 {

@@ -42,6 +42,7 @@ type host struct {
 	program   *plan.Program
 	broken    error // why there is no program
 	memory    *budget
+	shared    *dataflow.Shared
 	fetcher   *exchange.Fetcher
 	locations *locations
 
@@ -179,6 +180,7 @@ func (h *host) start(build func(*dataflow.Job)) {
 		h.prepared[sink] = what
 	}
 	h.memory = newBudget("task host of "+h.job.Id, h.init.MemoryBytes, int(h.init.Slots))
+	h.shared = dataflow.NewShared(h.memory.shared("what tasks share"))
 	h.fetcher = exchange.NewFetcher(exchange.FetcherConfig{
 		Job: h.job.Id, Own: h.init.ExchangeAddress, Dir: filepath.Join(h.init.Dirs[0], "shuffle"), Near: h.locations.near(h.init.Machine, h.job.Id), Reading: h.locations.read,
 	})

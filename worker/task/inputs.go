@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,11 +53,19 @@ func (in *inputs) open(i int) (dataflow.Stream, error) {
 	if input.Mode == plan.BySplit {
 		return in.source(input)
 	}
-	s, err := in.exchange(input)
+	from, err := in.outputs(input)
 	if err != nil {
 		return nil, err
 	}
-	return &counted{Stream: s, a: in.a}, nil
+	c := &counted{Stream: in.fetch(input, from), a: in.a}
+	if input.Mode != plan.Whole {
+		return c, nil
+	}
+	var of strings.Builder
+	for _, f := range from {
+		of.WriteString(f.Task.String() + " ")
+	}
+	return &whole{c, dataflow.Whole{Stage: in.stage.ID, Input: i, Of: of.String()}}, nil
 }
 
 // share is which keys the attempt has, where all its partitions were made by hash.
@@ -108,26 +117,38 @@ func (in *inputs) source(input plan.Input) (dataflow.Stream, error) {
 
 // exchange opens the attempt's share of an exchange.
 func (in *inputs) exchange(input plan.Input) (dataflow.Stream, error) {
-	h, spec := in.a.host, in.a.spec
-	var from []shuffle.Location
-	lo, hi := 0, 1
-	switch input.Mode {
-	case plan.ByForward:
-		from = h.locations.one(input.Exchange, int(spec.ForwardStage), int(spec.ForwardIndex))
-		if from == nil {
-			return nil, &dataflow.Error{Op: "task", Kind: dataflow.InputLost, Err: fmt.Errorf("nobody has said where the output of task %d/%d lies", spec.ForwardStage, spec.ForwardIndex)}
-		}
-	case plan.ByPartition:
-		from = h.locations.all(input.Exchange)
-		if input.Shared {
-			from = shareOf(from, int(spec.Share), int(spec.ShareOf))
-		}
-		lo, hi = int(spec.PartitionLo), int(spec.PartitionHi)
-	default:
-		from = h.locations.all(input.Exchange)
+	from, err := in.outputs(input)
+	if err != nil {
+		return nil, err
 	}
-	s := shuffle.Open(in.env, h.fetcher.Counting(&in.local, &in.remote), from, lo, hi, in.schema(input.Exchange), shuffle.ReadOptions{})
-	return in.keep(&waiting{Stream: s, in: in}), nil
+	return in.fetch(input, from), nil
+}
+
+// outputs is where that lies of which the attempt reads a share.
+func (in *inputs) outputs(input plan.Input) ([]shuffle.Location, error) {
+	h, spec := in.a.host, in.a.spec
+	if input.Mode != plan.ByForward {
+		all := h.locations.all(input.Exchange)
+		if input.Shared {
+			all = shareOf(all, int(spec.Share), int(spec.ShareOf))
+		}
+		return all, nil
+	}
+	from := h.locations.one(input.Exchange, int(spec.ForwardStage), int(spec.ForwardIndex))
+	if from == nil {
+		return nil, &dataflow.Error{Op: "task", Kind: dataflow.InputLost, Err: fmt.Errorf("nobody has said where the output of task %d/%d lies", spec.ForwardStage, spec.ForwardIndex)}
+	}
+	return from, nil
+}
+
+// fetch reads the attempt's share of outputs.
+func (in *inputs) fetch(input plan.Input, from []shuffle.Location) dataflow.Stream {
+	lo, hi := 0, 1
+	if input.Mode == plan.ByPartition {
+		lo, hi = int(in.a.spec.PartitionLo), int(in.a.spec.PartitionHi)
+	}
+	s := shuffle.Open(in.env, in.a.host.fetcher.Counting(&in.local, &in.remote), from, lo, hi, in.schema(input.Exchange), shuffle.ReadOptions{})
+	return in.keep(&waiting{Stream: s, in: in})
 }
 
 // fitsShare says why a task's share cannot be one of its stage's: rows would be read by
@@ -177,6 +198,15 @@ func (c *counted) Next(ctx context.Context) (dataflow.Batch, error) {
 
 // Sieve implements dataflow.Siever.
 func (c *counted) Sieve(v dataflow.Sieve) { dataflow.PutSieve(c.Stream, v) }
+
+// whole is a stream of all rows of an exchange.
+type whole struct {
+	*counted
+	name dataflow.Whole
+}
+
+// Whole implements dataflow.Wholly.
+func (w *whole) Whole() (dataflow.Whole, bool) { return w.name, true }
 
 // waiting measures how long an exchange is waited for.
 type waiting struct {
