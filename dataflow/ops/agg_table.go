@@ -37,6 +37,7 @@ type groupTable struct {
 	hashes []uint64
 	missed []int32
 	texts  []textColumn
+	coded  codedKeys
 }
 
 type keyColumn struct {
@@ -93,6 +94,7 @@ func (g *groupTable) reset() {
 		clear(g.slots)
 	}
 	g.n, g.cap, g.textRoom, g.closed = 1, 0, 0, false
+	g.coded.gids = nil
 	g.keys = append(g.keys[:0], make([]uint64, g.width)...)
 	g.arena = g.arena[:0]
 	for i := range g.places {
@@ -115,6 +117,10 @@ func (g *groupTable) textBytes() int64 { return int64(len(g.arena)) }
 // and makes groups that are new. Rows for which there is no room get 0 and are
 // returned.
 func (g *groupTable) find(keys []arrow.Array, n int, sel, gids []int32) (missed []int32) {
+	g.missed = g.missed[:0]
+	if g.findCoded(keys, n, sel, gids) {
+		return nil
+	}
 	g.load(keys, n)
 	g.missed = g.missed[:0]
 	switch {

@@ -20,14 +20,25 @@ import (
 // dictionary, and then only the codes of rows are looked at.
 type coded struct {
 	flat
-	words words // of text
+	words words       // of text
+	known arrow.Array // the words, where it pays to hand on codes; else nil
 
 	given  []uint32 // codes of the rows that were looked at, or are being read
 	looked bool     // those are the next rows, which were not given yet
 	nulls  []int32
 }
 
-func (c *coded) setWords(n int, data []byte) error { return c.words.parse(data, n) }
+func (c *coded) setWords(n int, data []byte) error {
+	c.known = nil
+	if err := c.words.parse(data, n); err != nil || n > knownWords {
+		return err
+	}
+	c.known = c.words.array(c.typ)
+	return nil
+}
+
+// knownWords is how many words a dictionary has at most whose codes are handed on.
+const knownWords = 1 << 10
 
 // nullCode is a null's.
 const nullCode = math.MaxUint32
@@ -174,6 +185,9 @@ func (c *coded) array(codes []uint32) (arrow.Array, error) {
 		if err != nil {
 			return nil, err
 		}
+		if c.known != nil {
+			return c.handOn(codes, nulls, valid, ends, text), nil
+		}
 		buffers = []*memory.Buffer{valid, ends, text}
 	} else {
 		values, err := c.numbers(codes)
@@ -188,6 +202,24 @@ func (c *coded) array(codes []uint32) (arrow.Array, error) {
 		b.Release()
 	}
 	return array.MakeFromData(d), nil
+}
+
+// handOn makes an array of text that knows its codes.
+func (c *coded) handOn(codes []uint32, nulls int, valid, ends, text *memory.Buffer) arrow.Array {
+	own := dataflow.NewBuffer(c.mem, 4*len(codes))
+	for _, b := range []*memory.Buffer{ends, text, own} {
+		defer b.Release()
+	}
+	to := arrow.Uint32Traits.CastFromBytes(own.Bytes())
+	copy(to, codes)
+	if nulls > 0 {
+		for i, x := range to {
+			if x == nullCode {
+				to[i] = uint32(c.words.size())
+			}
+		}
+	}
+	return dataflow.CodedText(c.typ, len(codes), nulls, valid, ends, text, own, c.known)
 }
 
 // valid says which codes are no null; nil where none is.

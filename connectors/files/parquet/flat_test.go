@@ -131,6 +131,7 @@ func readFlat(t *testing.T, name string, batch int, where expr.Expr, own bool, s
 			t.Fatal(err)
 		}
 		came += int(b.NumRows())
+		checkCodes(t, b)
 		for i, text := range spell(t, b, where) {
 			if text == "" {
 				continue
@@ -141,6 +142,62 @@ func readFlat(t *testing.T, name string, batch int, where expr.Expr, own bool, s
 			}
 		}
 		b.Release()
+	}
+}
+
+// checkCodes compares texts with the words that their codes stand for, where these are
+// handed on, and says how many columns have some.
+func checkCodes(t *testing.T, b dataflow.Batch) (coded int) {
+	t.Helper()
+	for _, c := range b.Columns() {
+		codes, data, ok := dataflow.CodesOf(c)
+		if !ok {
+			continue
+		}
+		coded++
+		words := array.NewStringData(data)
+		for i, code := range codes {
+			switch text := c.(*array.String); {
+			case text.IsNull(i) != (int(code) == words.Len()):
+				t.Fatalf("row %d of %d words has the code %d, and null is %v", i, words.Len(), code, text.IsNull(i))
+			case text.IsValid(i) && text.Value(i) != words.Value(int(code)):
+				t.Fatalf("row %d is %q, its code says %q", i, text.Value(i), words.Value(int(code)))
+			}
+		}
+		words.Release()
+	}
+	return coded
+}
+
+// Of text with few words the codes are handed on, also of some rows and of slices.
+func TestCodesAreHandedOn(t *testing.T) {
+	for _, nulls := range []string{"", "some"} {
+		file := writeFlat(t, flatRows(rand.New(rand.NewPCG(5, 6)), 2000, 40, nulls), parquet.WithDictionaryDefault(true))
+		src, err := files.NewSource(files.SourceArgs{Paths: []string{file}, Format: "parquet", Predicate: expr.Col("n").Mod(3).Eq(1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		splits, err := src.Splits(t.Context(), dataflow.SplitHint{Slots: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := src.Open(dataflow.NewEnv(t.Context()), splits[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := s.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := b.NewSlice(7, b.NumRows()-3)
+		if n := checkCodes(t, b); n != 1 || checkCodes(t, part) != 1 {
+			t.Errorf("%d columns have codes, want 1", n)
+		}
+		part.Release()
+		b.Release()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -18,14 +18,14 @@ func dictionaryPage(texts ...string) (page []byte) {
 func TestWords(t *testing.T) {
 	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer mem.AssertSize(t, 0)
-	for _, texts := range [][]string{{"", "a", "seven77", "sixteen bytes 16"}, {"short", "", strings.Repeat("long", 30)}} {
+	for _, texts := range [][]string{{"", "a", "seven77", "sixteen bytes 16"}, {"short", "", strings.Repeat("long", 30)}, {"a", "b", "c"}, {"x"}} {
 		var w words
 		if err := w.parse(dictionaryPage(texts...), len(texts)); err != nil {
 			t.Fatal(err)
 		}
 		var codes []uint32
 		for i := range 100 {
-			if i%7 == 3 {
+			if i%7 == 3 && len(texts) > 1 {
 				codes = append(codes, nullCode)
 			} else {
 				codes = append(codes, uint32(i%len(texts)))
@@ -38,7 +38,7 @@ func TestWords(t *testing.T) {
 		for i := range codes {
 			from, to := binary.LittleEndian.Uint32(ends.Bytes()[4*i:]), binary.LittleEndian.Uint32(ends.Bytes()[4*i+4:])
 			want := ""
-			if i%7 != 3 {
+			if i%7 != 3 || len(texts) == 1 {
 				want = texts[i%len(texts)]
 			}
 			if got := string(text.Bytes()[from:to]); got != want {
