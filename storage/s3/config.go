@@ -137,8 +137,14 @@ func newFS(c config, bucket string, set settings) (*FS, error) {
 		return nil, fmt.Errorf("the endpoint %s: %w", host, err)
 	}
 	core.SetAppInfo("divisi", "1")
+	wire := &wire{dial: transport.DialContext, tls: transport.TLSClientConfig}
 	return &FS{
-		bucket: bucket, marks: c.marks, core: core, creds: provider, getter: getter{send: transport, keys: creds}, refresh: creds.Expire, close: transport.CloseIdleConnections,
+		bucket: bucket, marks: c.marks, core: core, creds: provider, refresh: creds.Expire,
+		getter: &getter{wire: wire, send: transport, proxy: transport.Proxy, keys: creds},
+		close: func() {
+			transport.CloseIdleConnections()
+			wire.closeIdle()
+		},
 		set: set, inFly: semaphore.NewWeighted(set.uploads), alive: make(chan struct{}),
 	}, nil
 }
@@ -146,12 +152,12 @@ func newFS(c config, bucket string, set settings) (*FS, error) {
 func newTransport(caBundle string) (*http.Transport, error) {
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout: 10 * time.Second,
+		DialContext:         (&net.Dialer{Timeout: dialTime, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: dialTime,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-		MaxIdleConnsPerHost: 512,              // of a task that reads small objects, some seventy
-		IdleConnTimeout:     30 * time.Second, // servers close idle connections after a minute or so
-		DisableCompression:  true,             // what is stored compressed is read as it is stored
+		MaxIdleConnsPerHost: idleMax,
+		IdleConnTimeout:     idleTime,
+		DisableCompression:  true, // what is stored compressed is read as it is stored
 	}
 	if caBundle != "" {
 		pem, err := os.ReadFile(caBundle)

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -17,13 +18,15 @@ import (
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
-// A getter asks for objects with less work than the client library, for which a small
-// object is several times the work of its bytes. It knows the simple case alone: a
-// server that was reached before and answers with the object, or is busy. All else, as
-// there are redirects, other regions, names that are not there, credentials to be
-// fetched, is left to the library, whose word counts.
+// A getter asks for objects, and for lists of them, with less work than the client
+// library, for which a small object is several times the work of its bytes. It knows the
+// simple case alone: a server that was reached before and answers with what was asked
+// for, or is busy. All else, as there are redirects, other regions, names that are not
+// there, credentials to be fetched, is left to the library, whose word counts.
 type getter struct {
+	wire    *wire // nil: all goes over send
 	send    http.RoundTripper
+	proxy   func(*http.Request) (*url.URL, error)
 	keys    *credentials.Credentials
 	signing signing
 	where   atomic.Pointer[place] // where the bucket is, once that is known
@@ -34,6 +37,7 @@ type place struct {
 	scheme, host string
 	path         string // before an object's name
 	region       string
+	proxied      bool // a proxy is between, which is net/http's to talk to
 }
 
 // ranged is what is wanted of an object: all of it, or bytes from one to before another.
@@ -45,6 +49,13 @@ type ranged struct {
 
 // errorMax is how much of an answer that is an error is read.
 const errorMax = 1 << 20
+
+// A list's answer is read in parts, and is no longer than that: a thousand names of 1,024
+// bytes, each of which may be encoded in three, and as much about each.
+const (
+	answerPart = 64 << 10
+	answerMax  = 32 << 20
+)
 
 // get gives the bytes of an object and how many there are.
 func (f *FS) get(ctx context.Context, r ranged) (io.ReadCloser, int64, error) {
@@ -111,26 +122,66 @@ func (f *FS) locate(ctx context.Context) *place {
 	// KEY/DAY/REGION/s3/aws4_request
 	scope := strings.Split(u.Query().Get("X-Amz-Credential"), "/")
 	if n := len(scope); ok && n >= 5 && scope[n-2] == "s3" {
-		return &place{scheme: u.Scheme, host: u.Host, path: path + "/", region: scope[n-3]}
+		proxy, err := f.getter.proxy(&http.Request{Method: http.MethodGet, URL: u})
+		return &place{scheme: u.Scheme, host: u.Host, path: path + "/", region: scope[n-3], proxied: proxy != nil || err != nil}
 	}
 	return nil
 }
 
-// ask sends one request. Neither an answer nor an error: ask the library.
+// ask asks for an object. Neither an answer nor an error: ask the library.
 func (g *getter) ask(ctx context.Context, at *place, who credentials.Value, r ranged) (*http.Response, error) {
-	path := at.path + r.name
-	encoded := s3utils.EncodePath(path)
-	h := http.Header{"User-Agent": {"divisi/1"}}
+	q := &outgoing{method: http.MethodGet, host: at.host, path: string(encodePath(make([]byte, 0, 128), at.path+r.name)), etag: r.etag}
 	if !r.whole {
-		h["Range"] = []string{fmt.Sprintf("bytes=%d-%d", r.from, r.to-1)}
+		q.bytes = fmt.Sprintf("bytes=%d-%d", r.from, r.to-1)
 	}
-	if r.etag != "" {
-		h["If-Match"] = []string{`"` + r.etag + `"`}
+	g.signing.sign(q, who, at.region, time.Now())
+	send := g.over
+	if g.wire != nil && !at.proxied {
+		send = g.wire.send
 	}
-	g.signing.sign(http.MethodGet, at.host, encoded, h, who, at.region, time.Now())
-	req := &http.Request{Method: http.MethodGet, URL: &url.URL{Scheme: at.scheme, Host: at.host, Path: path, RawPath: encoded},
-		Host: at.host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
-	resp, err := g.send.RoundTrip(req.WithContext(ctx))
+	resp, err := send(ctx, at.scheme, q)
+	return g.judge(resp, err)
+}
+
+// list asks for a page of a listing. Neither an answer nor an error: ask the library.
+func (g *getter) list(c call, at *place, who credentials.Value, query url.Values) ([]byte, error) {
+	q := &outgoing{method: http.MethodGet, host: at.host, path: string(encodePath(nil, at.path)), query: strings.ReplaceAll(query.Encode(), "+", "%20")}
+	g.signing.sign(q, who, at.region, time.Now())
+	resp, err := g.over(c.ctx, at.scheme, q) // it is long, and its length is often not told
+	if resp, err = g.judge(resp, err); resp == nil || err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body := bytes.NewBuffer(make([]byte, 0, 512<<10))
+	for {
+		n, err := io.CopyN(body, resp.Body, answerPart)
+		if n > 0 {
+			c.moved()
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return body.Bytes(), nil
+		case err != nil:
+			return nil, err
+		case body.Len() > answerMax:
+			return nil, &fault{final: true, text: fmt.Sprintf("a page of the list is longer than %d bytes", answerMax)}
+		}
+	}
+}
+
+// over sends a request with net/http.
+func (g *getter) over(ctx context.Context, scheme string, q *outgoing) (*http.Response, error) {
+	path, err := url.PathUnescape(q.path)
+	if err != nil {
+		return nil, err
+	}
+	req := &http.Request{Method: q.method, URL: &url.URL{Scheme: scheme, Host: q.host, Path: path, RawPath: q.path, RawQuery: q.query},
+		Host: q.host, Header: q.header(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	return g.send.RoundTrip(req.WithContext(ctx))
+}
+
+// judge says what an answer means: as ask.
+func (g *getter) judge(resp *http.Response, err error) (*http.Response, error) {
 	switch {
 	case err != nil && strings.Contains(err.Error(), "EOF"):
 		return nil, errors.New("the server closed the connection")

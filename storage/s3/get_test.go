@@ -34,9 +34,10 @@ func TestGetOfOddNames(t *testing.T) {
 			if _, _, ok := fs.known(t.Context()); !ok {
 				t.Fatal("the server that is known is not")
 			}
-			send := fs.getter.send
+			send, wire := fs.getter.send, fs.getter.wire
 			for _, own := range []bool{true, false} {
 				if !own {
+					fs.getter.wire = nil
 					fs.getter.send = round(func(*http.Request) (*http.Response, error) {
 						return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody}, nil // for the library to say
 					})
@@ -52,7 +53,7 @@ func TestGetOfOddNames(t *testing.T) {
 					}
 				}
 			}
-			fs.getter.send = send
+			fs.getter.send, fs.getter.wire = send, wire
 		}
 	})
 }

@@ -6,22 +6,24 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/divisi-data/divisi/storage"
 	"github.com/minio/minio-go/v7"
 )
 
-func infoOf(o minio.ObjectInfo) storage.Info {
+func infoOf(o entry) storage.Info {
 	return storage.Info{Name: o.Key, Size: o.Size, ModTime: o.LastModified, ETag: o.ETag}
 }
 
-func byKey(a, b minio.ObjectInfo) int { return strings.Compare(a.Key, b.Key) }
+func byKey(a, b entry) int { return strings.Compare(a.Key, b.Key) }
 
 // shown reports whether a listed key is an object for readers: no mark, and no
 // empty stand-in for a folder.
-func shown(o minio.ObjectInfo) (bool, error) {
+func shown(o entry) (bool, error) {
 	switch {
 	case reserved(o.Key):
 		return false, nil
@@ -35,8 +37,8 @@ func shown(o minio.ObjectInfo) (bool, error) {
 
 // page asks for the keys after a key, in order, marks and stand-ins included. more
 // reports that there may be others.
-func (f *FS) page(ctx context.Context, prefix, after string) (keys []minio.ObjectInfo, more bool, err error) {
-	err = f.listing(ctx, prefix, after, true, func(o minio.ObjectInfo) error {
+func (f *FS) page(ctx context.Context, prefix, after string) (keys []entry, more bool, err error) {
+	err = f.listing(ctx, prefix, after, true, func(o entry) error {
 		if o.Key <= after || len(keys) > 0 && o.Key <= keys[len(keys)-1].Key {
 			return &fault{text: fmt.Sprintf("the server lists %q out of order", o.Key)}
 		}
@@ -51,11 +53,11 @@ func (f *FS) page(ctx context.Context, prefix, after string) (keys []minio.Objec
 
 // folderPage asks for the keys and folders (whose names end in a slash) directly
 // below prefix that come after a name.
-func (f *FS) folderPage(ctx context.Context, prefix, after string) (entries []minio.ObjectInfo, more bool, err error) {
+func (f *FS) folderPage(ctx context.Context, prefix, after string) (entries []entry, more bool, err error) {
 	// A page of an answer has its keys first and its folders behind them, and where
 	// pages begin cannot be seen. But none has more entries than were asked for: what
 	// came before the last page.
-	err = f.listing(ctx, prefix, after, false, func(o minio.ObjectInfo) error {
+	err = f.listing(ctx, prefix, after, false, func(o entry) error {
 		if o.Key <= after {
 			return nil // the folder that the listing goes on after
 		}
@@ -83,27 +85,76 @@ func (f *FS) folderPage(ctx context.Context, prefix, after string) (entries []mi
 var errEnough = errors.New("enough")
 
 // listing passes what is listed to take; again is called before each attempt.
-func (f *FS) listing(ctx context.Context, prefix, after string, recursive bool, take func(minio.ObjectInfo) error, again func()) error {
-	owner := false
+func (f *FS) listing(ctx context.Context, prefix, after string, recursive bool, take func(entry) error, again func()) error {
 	return f.try(ctx, "list", prefix, func(c call) error {
 		again()
-		ctx, cancel := context.WithCancel(c.ctx)
-		defer cancel()
-		for o := range f.core.ListObjectsIter(ctx, f.bucket, minio.ListObjectsOptions{
-			Prefix: prefix, StartAfter: after, Recursive: recursive, MaxKeys: f.set.page, FetchOwner: &owner,
-		}) {
-			if o.Err != nil {
-				return o.Err
-			}
-			c.moved()
-			if err := take(o); errors.Is(err, errEnough) {
-				return nil
-			} else if err != nil {
-				return err
+		done, err := f.listingOwn(c, prefix, after, recursive, take)
+		if !done && err == nil {
+			again()
+			err = f.listingByLibrary(c, prefix, after, recursive, take)
+		}
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		return err
+	})
+}
+
+// listingOwn is listing in the simple case, see getter. Neither done nor an error: ask
+// the library.
+func (f *FS) listingOwn(c call, prefix, after string, recursive bool, take func(entry) error) (done bool, err error) {
+	q := url.Values{"list-type": {"2"}, "encoding-type": {"url"}, "max-keys": {strconv.Itoa(f.set.page)}, "prefix": {prefix}}
+	if after != "" {
+		q.Set("start-after", after)
+	}
+	if !recursive {
+		q.Set("delimiter", "/")
+	}
+	for {
+		at, who, ok := f.known(c.ctx)
+		if !ok {
+			return false, nil
+		}
+		body, err := f.getter.list(c, at, who, q)
+		if body == nil && err == nil {
+			f.getter.where.Store(nil)
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		a, err := readAnswer(body)
+		if err != nil {
+			return false, err
+		}
+		for _, o := range a.entries {
+			if err := take(o); err != nil {
+				return false, err
 			}
 		}
-		return ctx.Err() // a listing that is cancelled just ends
-	})
+		if a.token == "" {
+			return true, nil
+		}
+		q.Set("continuation-token", a.token)
+	}
+}
+
+func (f *FS) listingByLibrary(c call, prefix, after string, recursive bool, take func(entry) error) error {
+	owner := false
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	for o := range f.core.ListObjectsIter(ctx, f.bucket, minio.ListObjectsOptions{
+		Prefix: prefix, StartAfter: after, Recursive: recursive, MaxKeys: f.set.page, FetchOwner: &owner,
+	}) {
+		if o.Err != nil {
+			return o.Err
+		}
+		c.moved()
+		if err := take(headed(o)); err != nil {
+			return err
+		}
+	}
+	return ctx.Err() // a listing that is cancelled just ends
 }
 
 // List yields the objects at or below prefix, in order. Long listings are made in
@@ -124,7 +175,7 @@ func (f *FS) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, er
 				yield(storage.Info{}, err)
 				return
 			}
-			if err == nil && !yield(infoOf(o), nil) {
+			if err == nil && !yield(infoOf(headed(o)), nil) {
 				return
 			}
 		}
@@ -156,7 +207,7 @@ func (f *FS) ListFolder(ctx context.Context, folder string) iter.Seq2[storage.In
 	return func(yield func(storage.Info, error) bool) {
 		prefix, after := folderPrefix(clean(folder)), ""
 		for more := !reserved(folder); more; {
-			var entries []minio.ObjectInfo
+			var entries []entry
 			var err error
 			entries, more, err = f.folderPage(ctx, prefix, after)
 			if err != nil {
@@ -193,6 +244,11 @@ func (f *FS) head(ctx context.Context, op, name string) (o minio.ObjectInfo, err
 	return o, err
 }
 
+// headed is what a listing would say of an object.
+func headed(o minio.ObjectInfo) entry {
+	return entry{Key: o.Key, Size: o.Size, LastModified: o.LastModified, ETag: o.ETag}
+}
+
 // why is the reason for which a HEAD was refused: its answer has no body, and so no
 // code, so that an expired token looks like any bad request. A GET's has one.
 func (f *FS) why(c call, name string, err error) error {
@@ -221,7 +277,7 @@ func (f *FS) Stat(ctx context.Context, name string) (storage.Info, error) {
 	if name != "" {
 		o, err := f.head(ctx, "stat", name)
 		if err == nil {
-			return infoOf(o), nil
+			return infoOf(headed(o)), nil
 		}
 		if !errors.Is(err, storage.ErrNotExist) {
 			return storage.Info{}, err

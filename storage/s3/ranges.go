@@ -5,8 +5,6 @@ import (
 	"iter"
 	"strings"
 	"sync"
-
-	"github.com/minio/minio-go/v7"
 )
 
 // A listing is one page after another, each asked for with the last key of the one
@@ -19,15 +17,15 @@ import (
 // guessed how much is in a folder, and a listing of few pages is not cut.
 const (
 	rangePages  = 8
-	rangesAhead = 8 // listed at once; each holds at most rangePages pages
+	rangesAhead = 8 // entry at once; each holds at most rangePages pages
 )
 
 // keyRange is all keys after one and up to another, or without an end.
 type keyRange struct{ after, to string }
 
 // all yields the keys that begin with prefix, in order, page by page.
-func (f *FS) all(ctx context.Context, prefix string) iter.Seq2[[]minio.ObjectInfo, error] {
-	return func(yield func([]minio.ObjectInfo, error) bool) {
+func (f *FS) all(ctx context.Context, prefix string) iter.Seq2[[]entry, error] {
+	return func(yield func([]entry, error) bool) {
 		keys, more, err := f.page(ctx, prefix, "")
 		for {
 			if err != nil {
@@ -63,7 +61,7 @@ func (f *FS) all(ctx context.Context, prefix string) iter.Seq2[[]minio.ObjectInf
 
 // cut makes ranges of what follows a page. The last range has an end only where
 // more is to be cut after it.
-func (f *FS) cut(ctx context.Context, prefix string, page []minio.ObjectInfo) ([]keyRange, error) {
+func (f *FS) cut(ctx context.Context, prefix string, page []entry) ([]keyRange, error) {
 	after := page[len(page)-1].Key
 	whole := []keyRange{{after: after}}
 	level := prefix
@@ -121,9 +119,9 @@ func split(after string, bounds []string, step int, more bool) []keyRange {
 
 // ordered lists ranges at once and yields their pages in order. It reports whether
 // to go on.
-func (f *FS) ordered(ctx context.Context, prefix string, ranges []keyRange, yield func([]minio.ObjectInfo, error) bool) bool {
+func (f *FS) ordered(ctx context.Context, prefix string, ranges []keyRange, yield func([]entry, error) bool) bool {
 	type answer struct {
-		keys []minio.ObjectInfo
+		keys []entry
 		err  error
 	}
 	ctx, cancel := context.WithCancel(ctx)

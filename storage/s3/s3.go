@@ -62,9 +62,9 @@ type FS struct {
 	marks   string // the folder of the marks, "" or ending in a slash
 	core    *minio.Core
 	creds   *chain
-	getter  getter
-	refresh func() // makes the next request ask for credentials again
-	close   func() // ends idle connections
+	getter  *getter // a pointer, so that whatever prints a filesystem does not print what it signs with
+	refresh func()  // makes the next request ask for credentials again
+	close   func()  // ends idle connections
 	set     settings
 	inFly   *semaphore.Weighted // bytes of parts being uploaded
 	pace    pace

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/divisi-data/divisi/storage"
-	"github.com/minio/minio-go/v7"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -90,7 +89,7 @@ type sweeping struct {
 func (f *FS) each(ctx context.Context, prefix string, do func(ctx context.Context, key string) error) error {
 	for keys, err := range f.all(ctx, prefix) {
 		if err == nil {
-			err = atOnce(ctx, keys, func(ctx context.Context, o minio.ObjectInfo) error { return do(ctx, o.Key) })
+			err = atOnce(ctx, keys, func(ctx context.Context, o entry) error { return do(ctx, o.Key) })
 		}
 		if err != nil {
 			return err
@@ -248,11 +247,11 @@ func (f *FS) owners(ctx context.Context) (folders []string, err error) {
 }
 
 // folderAll yields all pages of what lies directly below a prefix.
-func (f *FS) folderAll(ctx context.Context, prefix string) func(yield func([]minio.ObjectInfo, error) bool) {
-	return func(yield func([]minio.ObjectInfo, error) bool) {
+func (f *FS) folderAll(ctx context.Context, prefix string) func(yield func([]entry, error) bool) {
+	return func(yield func([]entry, error) bool) {
 		after := ""
 		for more := true; more; {
-			var page []minio.ObjectInfo
+			var page []entry
 			var err error
 			page, more, err = f.folderPage(ctx, prefix, after)
 			if !yield(page, err) || err != nil {
