@@ -29,7 +29,7 @@ type file struct {
 	etag   string
 	ctx    context.Context // of Open, until Close
 	cancel context.CancelFunc
-	work   sync.WaitGroup // fetches of blocks
+	work   sync.WaitGroup // fetches of blocks, and who looks at them
 
 	mu     sync.Mutex
 	closed bool
@@ -93,13 +93,19 @@ func (f *file) Prefetch(off int64) {
 
 func (f *file) Size() int64 { return f.size }
 
-// Close ends all requests of the file and waits until they have ended.
+// Close ends all requests of the file and waits until they have ended, and reads too.
 func (f *file) Close() error {
 	f.mu.Lock()
 	f.closed = true
 	f.mu.Unlock()
 	f.cancel()
 	f.work.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range f.blocks {
+		f.fs.spares.put(b.data)
+	}
+	f.blocks = nil
 	return nil
 }
 
@@ -156,16 +162,19 @@ func (f *file) small(p []byte, off int64) (int, error) {
 			return n, err
 		}
 		<-b.done
-		if b.err != nil {
-			return n, b.err
+		if err = b.err; err == nil {
+			n += copy(p[n:], b.data[off+int64(n)-i*size:])
 		}
-		n += copy(p[n:], b.data[off+int64(n)-i*size:])
+		f.work.Done()
+		if err != nil {
+			return n, err
+		}
 	}
 	return n, nil
 }
 
 // block finds or fetches a block, and fetches those behind it if the reader is on
-// its way there.
+// its way there. The file's memory stays until the caller says that its work is done.
 func (f *file) block(i int64) (*block, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -180,6 +189,7 @@ func (f *file) block(i int64) (*block, error) {
 		f.ahead = 0
 	}
 	f.last = i
+	f.work.Add(1)
 	b := f.begin(i)
 	for j := i + 1; j <= i+int64(f.ahead) && j*int64(f.fs.set.block) < f.size; j++ {
 		f.begin(j)
@@ -198,7 +208,7 @@ func (f *file) begin(i int64) *block {
 		return b
 	}
 	off := i * int64(f.fs.set.block)
-	b := &block{done: make(chan struct{}), data: make([]byte, min(int64(f.fs.set.block), f.size-off))}
+	b := &block{done: make(chan struct{}), data: f.fs.spares.take(int(min(int64(f.fs.set.block), f.size-off)))}
 	f.blocks[i] = b
 	f.work.Go(func() {
 		defer close(b.done)

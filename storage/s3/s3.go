@@ -68,6 +68,7 @@ type FS struct {
 	set     settings
 	inFly   *semaphore.Weighted // bytes of parts being uploaded
 	pace    pace
+	spares  spares
 	reached sync.Once
 	alive   chan struct{} // closed when a request has first succeeded
 }
