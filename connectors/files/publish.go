@@ -78,7 +78,17 @@ func (s *sink) Publish(ctx context.Context, c dataflow.Commit, won []dataflow.Re
 	if !mine {
 		return nil // step 8 was taken
 	}
-	return p.carryOut(ctx, m)
+	err = p.carryOut(ctx, m)
+	if errors.Is(err, storage.ErrGone) {
+		mine, terr := p.holdsTurn(ctx)
+		if terr != nil {
+			return terr
+		}
+		if !mine {
+			return nil // step 8 was taken meanwhile, and what was published may have been replaced since
+		}
+	}
+	return err
 }
 
 // Clean implements dataflow.Sink.
@@ -258,10 +268,7 @@ func (p *publisher) carryOut(ctx context.Context, m *manifest) error {
 	g.SetLimit(publishAtOnce)
 	for _, part := range m.Parts {
 		g.Go(func() error {
-			if err := p.fs.Publish(gctx, part); err != nil {
-				return storageError("files.Publish", storage.URI(p.sink.path, part.Name), err)
-			}
-			return nil
+			return publishError(storage.URI(p.sink.path, part.Name), p.fs.Publish(gctx, part))
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -285,6 +292,19 @@ func (p *publisher) carryOut(ctx context.Context, m *manifest) error {
 		return err
 	}
 	return p.remove(ctx, manifestName)
+}
+
+// publishError is storageError for a part that was to be published. One that is gone
+// does not come back, however often that is tried.
+func publishError(path string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, storage.ErrGone):
+		return &dataflow.Error{Op: "files.Publish", Path: path, Kind: dataflow.Fatal, Err: err,
+			Try: "run the job again: the store, or somebody who cleaned up in it, lost a part before it was published; what was published of this output is taken back"}
+	}
+	return storageError("files.Publish", path, err)
 }
 
 // undo takes back what was published of a job that cannot be published whole.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -290,12 +291,48 @@ func TestCleanTakesBackHalfAnOutput(t *testing.T) {
 	var p struct{ Sealed storage.Sealed }
 	check(t, json.Unmarshal(won[1].Payload, &p))
 	check(t, inner.Discard(t.Context(), p.Sealed))
-	if err := s.Publish(t.Context(), c, won); !errors.Is(err, storage.ErrGone) {
-		t.Fatalf("publish: %v, want that a part is gone", err)
+	if err := s.Publish(t.Context(), c, won); !errors.Is(err, storage.ErrGone) || dataflow.KindOf(err) != dataflow.Fatal || !strings.Contains(err.Error(), "run the job again") {
+		t.Fatalf("publish: %v (%v), want that a part is gone, and for good", err, dataflow.KindOf(err))
 	}
 	check(t, s.Clean(t.Context(), c))
 	if left := names(t, inner); len(left) > 0 {
 		t.Errorf("left are %v", left)
+	}
+}
+
+// A part is not missed that another process has published to the end, and another job
+// has replaced since.
+func TestPublishFindsItselfOvertaken(t *testing.T) {
+	inner := mem.New()
+	use(inner)
+	s := mustSink(t, files.SinkArgs{Path: "faulty:///out", Format: "text"})
+	begin := func(job, row string) (dataflow.Commit, []dataflow.Receipt) {
+		c := dataflow.Commit{Job: job, Mode: dataflow.Replace}
+		c.Prepared = must(s.Prepare(t.Context(), c))
+		return c, []dataflow.Receipt{seal(t, s, c, 0, lines(row))}
+	}
+	c, won := begin("j", "a")
+	overtaken := false
+	use(faulty.Wrap(inner, func(op faulty.Op) error {
+		if op.Kind != faulty.Publish || overtaken {
+			return nil
+		}
+		overtaken = true
+		use(inner)
+		check(t, s.Publish(t.Context(), c, won))
+		later, wonLater := begin("later", "b")
+		check(t, s.Publish(t.Context(), later, wonLater))
+		return nil
+	}))
+	check(t, s.Publish(t.Context(), c, won))
+	if !overtaken {
+		t.Fatal("nobody overtook it")
+	}
+	f := must(inner.Open(t.Context(), "out/part-00000"))
+	defer f.Close()
+	got := make([]byte, f.Size())
+	if _, err := f.ReadAt(got, 0); err != nil && err != io.EOF || string(got) != "b\n" {
+		t.Errorf("the output holds %q, %v, want that of the later job", got, err)
 	}
 }
 

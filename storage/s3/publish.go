@@ -60,8 +60,8 @@ func (f *FS) parseToken(op string, s storage.Sealed) (name string, t token, err 
 }
 
 // publishRounds is how often Publish looks whether another's Publish of the same
-// attempt, which seems to be under way, has come to its end.
-const publishRounds = 20
+// attempt, which seems to be under way, has come to its end: for about a minute.
+const publishRounds = 64
 
 // Publish completes the upload. What the name holds afterwards decides whether it
 // was published, now or before: it bears this attempt's id and size, or another's.
