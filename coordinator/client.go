@@ -401,10 +401,15 @@ func (s *state) drain(worker string, graceMillis int64) error {
 	if w == nil {
 		return notFound(fmt.Errorf("no worker %q", worker))
 	}
-	w.draining = true
+	w.draining, w.grace = true, graceMillis
 	s.schedule(w)
-	s.tell(w.who(), &divisipb.ToWorker{Body: &divisipb.ToWorker_Drain{Drain: &divisipb.Drain{GraceMillis: graceMillis}}})
+	s.tell(w.who(), w.drainMessage())
 	return nil
+}
+
+// drainMessage asks the worker to drain.
+func (w *workerState) drainMessage() *divisipb.ToWorker {
+	return &divisipb.ToWorker{Body: &divisipb.ToWorker_Drain{Drain: &divisipb.Drain{GraceMillis: w.grace}}}
 }
 
 // Events sends what is kept in memory, what is older from the journal's files, and with

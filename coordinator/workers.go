@@ -28,6 +28,7 @@ type workerState struct {
 	seen     job.Instant
 	detached job.Instant // since when it has no stream
 	draining bool
+	grace    int64 // of the drain, milliseconds
 	beat     *divisipb.Heartbeat
 	progress map[taskKey]*divisipb.TaskProgress
 	told     map[string]*told // by job
@@ -203,6 +204,9 @@ func (s *state) welcome(w *workerState, ses *session, jobs []string) {
 		if js.ending != nil && !js.over() {
 			s.sendEnd(js, w)
 		}
+	}
+	if w.draining && !w.reg.GetDraining() { // its stream broke before it was told
+		ses.send(w.drainMessage())
 	}
 }
 

@@ -118,6 +118,7 @@ func (w *Worker) endJob(e *pb.EndJob, answer bool) {
 			if w.ending[e.Job]--; w.ending[e.Job] == 0 {
 				delete(w.ending, e.Job)
 			}
+			w.tellDrained() // its last tasks may have been this job's
 		}()
 		if !e.HostsOnly && j != nil && copying != nil {
 			<-copying

@@ -112,6 +112,23 @@ func TestDrainWaitsForTasks(t *testing.T) {
 	}
 }
 
+// It is said too where the last tasks end with their job, of which nobody is told.
+func TestDrainEndsWithTheJob(t *testing.T) {
+	c := start(t, "", false)
+	c.tellJob("waits", c.plan.Options, c.out)
+	split := c.mustRun(c.control(pb.TaskKind_TASK_KIND_SPLITS)).Splits[0]
+	c.send(&pb.ToWorker{Body: &pb.ToWorker_Launch{Launch: &pb.Launch{Task: &pb.TaskSpec{Id: c.id(0, 0), Kind: pb.TaskKind_TASK_KIND_RUN, Split: split}}}})
+	<-waiting
+	c.send(&pb.ToWorker{Body: &pb.ToWorker_Drain{Drain: &pb.Drain{}}})
+	c.send(&pb.ToWorker{Body: &pb.ToWorker_EndJob{EndJob: &pb.EndJob{Job: c.job.Id, HostsOnly: true}}})
+	if m := c.next(); m.GetJobGone() == nil {
+		t.Errorf("when the job has ended the worker says %v", m)
+	}
+	if m := c.next(); m.GetDrained() == nil {
+		t.Errorf("after the job's end the worker says %v", m)
+	}
+}
+
 func TestDrainGrace(t *testing.T) {
 	c := start(t, "", false)
 	c.tellJob("waits", c.plan.Options, c.out)

@@ -217,7 +217,7 @@ func (w *Worker) free(h *host, t *task) {
 // tellDrained says that the worker runs nothing any more, where it was asked to say so
 // and the coordinator has all it needs to know. The caller holds mu.
 func (w *Worker) tellDrained() {
-	if w.drain && len(w.tasks) == 0 {
+	if w.drain && len(w.tasks) == 0 && len(w.ending) == 0 {
 		w.sendLocked(&pb.FromWorker{Body: &pb.FromWorker_Drained{Drained: &pb.Drained{}}})
 	}
 }

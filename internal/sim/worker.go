@@ -361,6 +361,7 @@ func (k *worker) endJob(id string, hostsOnly, answer bool) {
 		if answer {
 			k.send(&divisipb.FromWorker{Body: &divisipb.FromWorker_JobGone{JobGone: &divisipb.JobGone{Job: id, HostsOnly: hostsOnly}}})
 		}
+		k.tellDrained()
 	})
 }
 
