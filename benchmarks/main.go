@@ -18,8 +18,10 @@ import (
 	"github.com/divisi-data/divisi/benchmarks/columnar"
 	"github.com/divisi-data/divisi/benchmarks/durability"
 	"github.com/divisi-data/divisi/benchmarks/harness"
+	"github.com/divisi-data/divisi/benchmarks/pagerank"
 	"github.com/divisi-data/divisi/benchmarks/s3"
 	"github.com/divisi-data/divisi/benchmarks/scheduling"
+	"github.com/divisi-data/divisi/benchmarks/shuffle"
 	"github.com/divisi-data/divisi/benchmarks/startup"
 	"github.com/divisi-data/divisi/benchmarks/terasort"
 	"github.com/divisi-data/divisi/benchmarks/tpch"
@@ -47,6 +49,9 @@ var benchmarks = []struct {
 	{"terasort", func(ctx context.Context, o options) (harness.Result, error) {
 		return terasort.Run(ctx, terasort.Options{Work: o.work, Bytes: 2 * o.bytes, Memory: 512, Runs: o.runs, Log: o.log})
 	}},
+	{"shuffle", func(ctx context.Context, o options) (harness.Result, error) {
+		return shuffle.Run(ctx, shuffle.Options{Work: o.work, Bytes: o.bytes, Many: 1000, Runs: o.runs, Log: o.log})
+	}},
 	{"durability", func(ctx context.Context, o options) (harness.Result, error) {
 		return durability.Run(ctx, durability.Options{Work: o.work, Bytes: o.bytes / 4, Tasks: 500, Runs: o.runs, Log: o.log})
 	}},
@@ -61,6 +66,9 @@ var benchmarks = []struct {
 	}},
 	{"columnar", func(ctx context.Context, o options) (harness.Result, error) {
 		return columnar.Run(ctx, columnar.Options{Work: o.work, Rows: o.bytes / 50, Runs: o.runs, Log: o.log})
+	}},
+	{"pagerank", func(ctx context.Context, o options) (harness.Result, error) {
+		return pagerank.Run(ctx, pagerank.Options{Work: o.work, Links: o.bytes / 500, Iterations: 10, Runs: o.runs, Log: o.log})
 	}},
 	{"startup", func(ctx context.Context, o options) (harness.Result, error) {
 		return startup.Run(ctx, startup.Options{Work: o.work, Runs: o.runs, Slow: o.slow, Log: o.log})
