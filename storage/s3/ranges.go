@@ -17,7 +17,7 @@ import (
 // guessed how much is in a folder, and a listing of few pages is not cut.
 const (
 	rangePages  = 8
-	rangesAhead = 8 // entry at once; each holds at most rangePages pages
+	rangesAhead = 8 // listed at once; each holds at most rangePages pages
 )
 
 // keyRange is all keys after one and up to another, or without an end.
