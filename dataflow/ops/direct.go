@@ -9,10 +9,12 @@ import (
 
 // A direct finds rows by a key that is a whole number, where the numbers lie close
 // together: an entry for each from the least to the largest. Asking it takes neither a
-// hash nor a comparison, and one place in memory.
+// hash nor a comparison, and one place in memory; where the rows lie in the order of their
+// numbers and none is missing, not even that.
 type direct struct {
 	first []int32 // of each number, the first row that has it plus one, or 0; and one more 0
 	least int64
+	rows  uint64 // where first is nil: so many numbers, each the next row's
 }
 
 const (
@@ -52,6 +54,10 @@ func directOf(numbers []arrow.Array, n int, mem *held, others int64) *direct {
 	if span >= min(directMost, max(directFew, directSparse*uint64(n))) {
 		return nil
 	}
+	if span+1 == uint64(n) && counted(numbers, least) {
+		mem.resize(others) // which is less
+		return &direct{least: least, rows: uint64(n)}
+	}
 	// Beside the entries: chain and mark of each row.
 	if !mem.resize(others + 4*int64(span+2) + 5*int64(n)) {
 		return nil
@@ -83,9 +89,41 @@ func boundsOf[T int32 | int64](a arrow.Array, values []T) (int64, int64) {
 	return least, most
 }
 
+// counted reports whether each number is one more than that before it, from the least on.
+func counted(numbers []arrow.Array, least int64) bool {
+	for _, a := range numbers {
+		if a.NullN() > 0 {
+			return false
+		}
+		is := false
+		if a.DataType().ID() == arrow.INT64 {
+			is = countedFrom(arrow.GetValues[int64](a.Data(), 1), least)
+		} else {
+			is = countedFrom(arrow.GetValues[int32](a.Data(), 1), least)
+		}
+		if !is {
+			return false
+		}
+		least += int64(a.Len())
+	}
+	return true
+}
+
+func countedFrom[T int32 | int64](values []T, least int64) bool {
+	for i, v := range values {
+		if int64(v) != least+int64(i) {
+			return false
+		}
+	}
+	return true
+}
+
 // index puts the n rows in. It gives, of each, the next with the same number, or -1; nil where
 // all differ.
 func (d *direct) index(numbers []arrow.Array, n int) []int32 {
+	if d.first == nil {
+		return nil
+	}
 	next, same := make([]int32, n), false
 	for _, a := range slices.Backward(numbers) {
 		n -= a.Len()
@@ -122,9 +160,9 @@ func put[T int32 | int64](d *direct, next []int32, base int, a arrow.Array, valu
 // find sets heads to the first row with each number, or -1.
 func (d *direct) find(heads []int32, a arrow.Array) {
 	if a.DataType().ID() == arrow.INT64 {
-		look(heads, arrow.GetValues[int64](a.Data(), 1), d.first, uint64(d.least))
+		look(d, heads, arrow.GetValues[int64](a.Data(), 1))
 	} else {
-		look(heads, arrow.GetValues[int32](a.Data(), 1), d.first, uint64(d.least))
+		look(d, heads, arrow.GetValues[int32](a.Data(), 1))
 	}
 	if a.NullN() == 0 {
 		return
@@ -137,9 +175,20 @@ func (d *direct) find(heads []int32, a arrow.Array) {
 }
 
 // look reads the entries of values; those beyond are the last one's.
-func look[T int32 | int64](heads []int32, values []T, first []int32, least uint64) {
+func look[T int32 | int64](d *direct, heads []int32, values []T) {
 	heads = heads[:len(values)]
-	none := uint64(len(first) - 1)
+	least := uint64(d.least)
+	if d.first == nil {
+		for i, v := range values {
+			row := int32(uint64(v) - least)
+			if uint64(v)-least >= d.rows {
+				row = -1
+			}
+			heads[i] = row
+		}
+		return
+	}
+	first, none := d.first, uint64(len(d.first)-1)
 	for i, v := range values {
 		heads[i] = first[min(uint64(v)-least, none)] - 1
 	}

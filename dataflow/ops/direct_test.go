@@ -51,7 +51,9 @@ func TestHashJoinWholeNumbers(t *testing.T) {
 		indexedRight bool
 	}{
 		{"few", i64, 5, 20, 0, 60, 40, 0, true},
-		{"unique", i64, 0, 0, 0, 60, 40, 30, true},
+		{"counted", i64, -9, 0, 0, 90, 40, 30, true},
+		{"counted int32", arrow.PrimitiveTypes.Int32, math.MinInt32, 0, 0, 60, 40, 0, true},
+		{"counted but for nulls", i64, 8, 0, 7, 60, 40, 0, true},
 		{"nulls", i64, -7, 30, 4, 60, 40, 9, true},
 		{"only nulls", i64, 0, 5, 1, 30, 30, 0, true},
 		{"least", i64, math.MinInt64, 40, 5, 60, 40, 0, true},
@@ -67,7 +69,7 @@ func TestHashJoinWholeNumbers(t *testing.T) {
 						return 0, false
 					}
 					if c.span == 0 {
-						return c.least + int64(i), true
+						return c.least - reach + int64(i), true
 					}
 					return c.least - reach + rng.Int64N(c.span+2*reach), true
 				}
