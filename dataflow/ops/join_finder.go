@@ -14,10 +14,10 @@ import (
 // of it changes once it is made, so that many may read it at the same time; what changes
 // while one does is in a lookup.
 type finder struct {
-	schema  *arrow.Schema   // nil of no rows
-	places  order.Locator   // of the rows
-	bytes   int64           // of the rows
-	columns [][]arrow.Array // of each column, its arrays: a batch each, or all put together
+	schema  *arrow.Schema // nil of no rows
+	places  order.Locator // of the rows
+	bytes   int64         // of the rows
+	columns []builtColumn
 
 	direct *direct
 	table  table
@@ -38,12 +38,12 @@ func (t *built) index(mem memory.Allocator, cols, out []int) (*finder, error) {
 	f := &finder{places: t.rows, bytes: t.bytes, keys: t.keys}
 	if len(t.batches) > 0 {
 		f.schema = t.batches[0].Schema()
-		f.columns = make([][]arrow.Array, f.schema.NumFields())
+		f.columns = make([]builtColumn, f.schema.NumFields())
 	}
 	for _, b := range t.batches {
 		for c, a := range b.Columns() {
 			a.Retain()
-			f.columns[c] = append(f.columns[c], a)
+			f.columns[c].arrs = append(f.columns[c].arrs, a)
 		}
 	}
 	err := f.index(t.batches, cols, &t.mem)
@@ -66,12 +66,12 @@ func (f *finder) index(batches []dataflow.Batch, cols []int, mem *held) error {
 		return nil
 	}
 	if wholeKey(f.schema, cols) {
-		others := f.bytes
-		if f.set = denseOf(f.columns[cols[0]], n, mem); f.set != nil {
+		numbers, others := f.columns[cols[0]].arrs, f.bytes
+		if f.set = denseOf(numbers, n, mem); f.set != nil {
 			others += 8 * int64(len(f.set.words))
 		}
-		if f.direct = directOf(f.columns[cols[0]], n, mem, others); f.direct != nil {
-			f.next = f.direct.index(f.columns[cols[0]], n)
+		if f.direct = directOf(numbers, n, mem, others); f.direct != nil {
+			f.next = f.direct.index(numbers, n)
 			return nil
 		}
 	}
@@ -121,30 +121,34 @@ func encodeAll(batches []dataflow.Batch, cols []int) (*order.Keys, error) {
 	return keys, nil
 }
 
-// together puts the arrays of a column of numbers together as one, which is gathered from
-// faster, if there is room for it.
-func (f *finder) together(alloc memory.Allocator, c int, mem *held) error {
-	width := plainBytes(f.schema.Field(c).Type)
-	size := int64(width+1) * int64(f.places.Rows())
-	if width == 0 || len(f.columns[c]) < 2 || !mem.try(size) {
+// together makes a column of numbers that comes out narrow, or puts its arrays together as
+// one: it is gathered from faster then. Where there is no room it stays as it is.
+func (f *finder) together(alloc memory.Allocator, col int, mem *held) error {
+	c, t, n := &f.columns[col], f.schema.Field(col).Type, f.places.Rows()
+	if c.narrow = narrowOf(t, c.arrs, n, mem); c.narrow != nil {
 		return nil
 	}
-	one, err := array.Concatenate(f.columns[c], alloc)
+	width := plainBytes(t)
+	size := int64(width+1) * int64(n)
+	if width == 0 || len(c.arrs) < 2 || !mem.try(size) {
+		return nil
+	}
+	one, err := array.Concatenate(c.arrs, alloc)
 	mem.release(size) // the others go
 	if err != nil {
 		return err
 	}
-	for _, a := range f.columns[c] {
+	for _, a := range c.arrs {
 		a.Release()
 	}
-	f.columns[c] = []arrow.Array{one}
+	c.arrs = []arrow.Array{one}
 	return nil
 }
 
 // close frees the rows, but not what is reserved for them.
 func (f *finder) close() {
-	for _, arrs := range f.columns {
-		for _, a := range arrs {
+	for _, c := range f.columns {
+		for _, a := range c.arrs {
 			a.Release()
 		}
 	}

@@ -25,13 +25,32 @@ func plainBytes(t arrow.DataType) int {
 	return 0
 }
 
+// A builtColumn is one of the build side's, as it is gathered from.
+type builtColumn struct {
+	arrs   []arrow.Array // a batch each, or all put together
+	narrow *narrow       // the same, where it can be
+}
+
+// take makes a column of some rows, in that order; -1 is a row of null.
+func (c *builtColumn) take(mem memory.Allocator, t arrow.DataType, places *order.Locator, rows []int32) (arrow.Array, error) {
+	if c.narrow != nil && !anyNull(rows) {
+		return c.narrow.take(mem, rows), nil
+	}
+	if len(c.arrs) == 1 {
+		return takeRows(mem, c.arrs[0], rows)
+	}
+	refs := make([]order.Ref, len(rows))
+	for i, r := range rows {
+		if refs[i] = order.NullRef; r >= 0 {
+			refs[i] = places.Ref(r)
+		}
+	}
+	return order.TakeColumn(mem, t, c.arrs, refs)
+}
+
 // takeRows makes a column of rows of a, in that order; -1 is a row of null.
 func takeRows(mem memory.Allocator, a arrow.Array, rows []int32) (arrow.Array, error) {
-	all := int32(0)
-	for _, r := range rows {
-		all |= r
-	}
-	if plainBytes(a.DataType()) > 0 && all >= 0 {
+	if plainBytes(a.DataType()) > 0 && !anyNull(rows) {
 		if u, ok := mem.(dataflow.Unclearer); ok {
 			mem = u.Uncleared()
 		}
@@ -44,16 +63,11 @@ func takeRows(mem memory.Allocator, a arrow.Array, rows []int32) (arrow.Array, e
 	return order.TakeColumn(mem, a.DataType(), []arrow.Array{a}, refs)
 }
 
-// takePlaces is takeRows of a column that lies in several arrays.
-func takePlaces(mem memory.Allocator, t arrow.DataType, arrs []arrow.Array, places *order.Locator, rows []int32) (arrow.Array, error) {
-	if len(arrs) == 1 {
-		return takeRows(mem, arrs[0], rows)
+// anyNull says that some row is -1.
+func anyNull(rows []int32) bool {
+	all := int32(0)
+	for _, r := range rows {
+		all |= r
 	}
-	refs := make([]order.Ref, len(rows))
-	for i, r := range rows {
-		if refs[i] = order.NullRef; r >= 0 {
-			refs[i] = places.Ref(r)
-		}
-	}
-	return order.TakeColumn(mem, t, arrs, refs)
+	return all < 0
 }

@@ -270,7 +270,7 @@ func (p *probing) column(side, c int) (arrow.Array, error) {
 	t := p.schemas[side].Field(c).Type
 	switch {
 	case side == p.build && c < len(p.finder.columns):
-		return takePlaces(p.env.Alloc, t, p.finder.columns[c], &p.finder.places, p.found)
+		return p.finder.columns[c].take(p.env.Alloc, t, &p.finder.places, p.found)
 	case side == p.probe && p.b != nil:
 		a := p.b.Column(c)
 		if p.wholeBatch() {
@@ -279,7 +279,7 @@ func (p *probing) column(side, c int) (arrow.Array, error) {
 		}
 		return takeRows(p.env.Alloc, a, p.probed)
 	}
-	return takePlaces(p.env.Alloc, t, nil, nil, slices.Repeat([]int32{-1}, len(p.probed)))
+	return (&builtColumn{}).take(p.env.Alloc, t, nil, slices.Repeat([]int32{-1}, len(p.probed)))
 }
 
 // wholeBatch says that just every row of b comes out once, as it is.
