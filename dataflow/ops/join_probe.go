@@ -33,6 +33,7 @@ type probing struct {
 	alone   int // built rows looked at after the end
 
 	probed, found []int32 // what the next batch is made of; -1 is a row of nulls
+	slice         bool    // probed are a good part of b, which that keeps in memory
 }
 
 // next gives a batch, or io.EOF after the last.
@@ -250,6 +251,7 @@ func (p *probing) emit() (dataflow.Batch, error) {
 			c.Release()
 		}
 	}()
+	p.slice = p.b != nil && len(p.probed) >= int(p.b.NumRows())/4 && inARow(p.probed)
 	for _, side := range []int{left, right} {
 		if side == right && !p.pairs {
 			break
@@ -272,23 +274,18 @@ func (p *probing) column(side, c int) (arrow.Array, error) {
 	case side == p.build && c < len(p.finder.columns):
 		return p.finder.columns[c].take(p.env.Alloc, t, &p.finder.places, p.found)
 	case side == p.probe && p.b != nil:
-		a := p.b.Column(c)
-		if p.wholeBatch() {
-			a.Retain()
-			return a, nil
+		if first := p.probed[0]; p.slice {
+			return array.NewSlice(p.b.Column(c), int64(first), int64(first)+int64(len(p.probed))), nil
 		}
-		return takeRows(p.env.Alloc, a, p.probed)
+		return takeRows(p.env.Alloc, p.b.Column(c), p.probed)
 	}
 	return (&builtColumn{}).take(p.env.Alloc, t, nil, slices.Repeat([]int32{-1}, len(p.probed)))
 }
 
-// wholeBatch says that just every row of b comes out once, as it is.
-func (p *probing) wholeBatch() bool {
-	if len(p.probed) != int(p.b.NumRows()) {
-		return false
-	}
-	for i, r := range p.probed {
-		if int(r) != i {
+// inARow says that rows follow each other, none left out.
+func inARow(rows []int32) bool {
+	for i, r := range rows {
+		if r != rows[0]+int32(i) {
 			return false
 		}
 	}
