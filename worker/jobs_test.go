@@ -29,6 +29,12 @@ func build(j *dataflow.Job) {
 		dataflow.Write(dataflow.Sort(numbers, func(n int64) int64 { return n }), dataflow.TSV[int64](j.Arg(0)))
 	case "everything":
 		everything(j)
+	case "broadcast": // five tasks, each with the same 40 rows on the right
+		pairs := func(n numbers) dataflow.Dataset[dataflow.Pair[int64, int64]] {
+			return dataflow.Map(dataflow.Read(j, dataflow.CustomSource[int64]("numbers", n)), func(n int64) dataflow.Pair[int64, int64] { return dataflow.KV(n, n) })
+		}
+		both := dataflow.Join(pairs(numbers{Splits: 5, Rows: 30}), pairs(numbers{Splits: 2, Rows: 20}), dataflow.BroadcastRight())
+		dataflow.Write(dataflow.Map(both, func(p dataflow.Pair[int64, dataflow.Joined[int64, int64]]) int64 { return p.Value.Right }), dataflow.TSV[int64](j.Arg(0)))
 	case "splits", "none", "waits":
 		of := map[string]numbers{"splits": {Splits: 2500, Rows: 1}, "none": {}, "waits": {Splits: 2, Wait: true}}[j.Name()]
 		dataflow.Write(dataflow.Count(dataflow.Read(j, dataflow.CustomSource[int64]("numbers", of))), dataflow.TSV[dataflow.Pair[int64, int64]](j.Arg(0)))

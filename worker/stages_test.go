@@ -17,7 +17,7 @@ import (
 )
 
 // runAll carries out the whole plan of the job that was told, one task after the
-// other, and returns the counters of all tasks together.
+// other, and returns the counters of all tasks together, with rowsWhole.
 func (c *cluster) runAll() map[string]int64 {
 	c.t.Helper()
 	p := c.plan
@@ -49,6 +49,11 @@ func (c *cluster) runAll() map[string]int64 {
 			for k, n := range r.Counters {
 				counters[k] += n
 			}
+			for i, op := range s.Ops {
+				if op.Input >= 0 && s.Inputs[op.Input].Mode == plan.Whole {
+					counters[rowsWhole] += r.Ops[i].Rows
+				}
+			}
 			if x := s.Output.Exchange; x >= 0 {
 				at := &pb.BlockLocation{Task: r.Id, Worker: c.w.ID(), Address: c.w.Addr()}
 				blocks[x] = append(blocks[x], at)
@@ -67,6 +72,9 @@ func (c *cluster) runAll() map[string]int64 {
 	}
 	return counters
 }
+
+// rowsWhole counts the rows that tasks read of inputs that all tasks of a stage read.
+const rowsWhole = "rows read whole"
 
 // tasks are the tasks of a stage.
 func (c *cluster) tasks(s plan.Stage, splits [][]*pb.Split, blocks [][]*pb.BlockLocation) []*pb.TaskSpec {
@@ -161,6 +169,25 @@ func TestSidesCachesJoinsAndTwoSinks(t *testing.T) {
 		if !slices.Equal(got, o.want) {
 			t.Errorf("%s holds %d lines:\n%v\nwant %v", o.out, len(got), got, o.want)
 		}
+	}
+}
+
+// The tasks of a host read the right side of a broadcast join once between them.
+func TestBroadcastIsReadOnce(t *testing.T) {
+	c := start(t, "", false)
+	c.tellJob("broadcast", plan.Options{Partitions: 2, Check: true}, c.out)
+	if n := c.runAll()[rowsWhole]; n != 40 {
+		t.Errorf("%d rows of the right side were read, want 40", n)
+	}
+	got := lines(t, c.out)
+	var want []string
+	for n := range 40 {
+		want = append(want, strconv.Itoa(n))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("joined are %v, want %v", got, want)
 	}
 }
 
