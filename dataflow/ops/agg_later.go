@@ -29,8 +29,8 @@ const (
 	laterGuess = 2
 )
 
-// later are the rows that are kept. Memory is held for them and for groups of their
-// own, so that grouping them does not fail for the room that they take.
+// later are the rows that are kept. Memory is held for them and for the groups that they
+// may make, so that grouping them does not fail for the room that they take.
 type later struct {
 	mem    held
 	chunks []laterChunk
@@ -55,7 +55,7 @@ func (s *aggStream) keep(cols []arrow.Array, n int, sel []int32) (bool, error) {
 	b := array.NewRecordBatch(s.inner, cols, int64(n))
 	defer b.Release()
 	rows := order.BatchBytes(b)
-	groups := int64(n) * s.bytesEach()
+	groups := int64(n) * int64(g.n) / s.rows * s.bytesEach() // as many as of the rows so far
 	if !l.mem.try(rows + groups) {
 		return false, s.settle()
 	}
