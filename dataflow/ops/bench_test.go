@@ -13,6 +13,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/block"
+	"github.com/divisi-data/divisi/dataflow/expr"
 	"github.com/divisi-data/divisi/dataflow/ops/opstest"
 )
 
@@ -123,5 +124,16 @@ func BenchmarkUnique(b *testing.B) {
 	for _, keys := range []int64{1000, 1 << 20} {
 		in := numbers(4<<20, 32<<10, func(int) int64 { return rng.Int64N(keys) })
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) { bench(b, op(b, "unique", args{"columns": []int{0}}), 0, in) })
+	}
+}
+
+// As many rows as a task of many groups has, whose table is larger than the cache but
+// for the first.
+func BenchmarkAggregate(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, keys := range []int64{1000, 1 << 17, 1 << 20} {
+		in := numbers(2<<20, 32<<10, func(int) int64 { return rng.Int64N(keys) })
+		o := op(b, "aggregate", args{"mode": "final", "keys": []named{{"k", expr.Col("c0")}}, "aggs": []agg{{"n", "count", expr.Expr{}}, {"s", "sum", expr.Col("c1")}}})
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) { bench(b, o, 0, in) })
 	}
 }
