@@ -18,7 +18,8 @@ type Aggregator[V, A, O any] struct {
 	Finish func(A) O
 }
 
-// Count is how often each row occurs.
+// Count is how often each row occurs. Here and wherever rows are gathered by key, NaN is
+// equal to NaN, and -0 to 0.
 func Count[T comparable](d Dataset[T], opts ...CombineOption) Dataset[Pair[T, int64]] {
 	key := d.codec
 	keyHash(d.j, "Count", key)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -164,6 +165,27 @@ func countAll[T comparable](t *testing.T, rows []T) {
 	}
 	each(t, func(j *Job) Dataset[Pair[T, int64]] { return Count(Read(j, FromSlice(rows).Splits(2))) }, pairsOf(want))
 	each(t, func(j *Job) Dataset[T] { return Distinct(Read(j, FromSlice(rows).Splits(2))) }, slices.Collect(maps.Keys(want)))
+}
+
+// NaN is one key for all that gathers by key, as it is for sorts and joins, although Go's
+// == knows none that it is equal to.
+func TestNaNIsOneKey(t *testing.T) {
+	type spot struct {
+		Name string
+		X    float32
+	}
+	var floats []float64
+	var spots []spot
+	for i := range 3000 {
+		floats = append(floats, []float64{1, math.NaN(), math.Float64frombits(0xfff8000000000123)}[i%3])
+		spots = append(spots, spot{"a", float32(floats[i])})
+	}
+	each(t, func(j *Job) Dataset[string] {
+		return Map(Count(Read(j, FromSlice(floats).Splits(2))), func(p Pair[float64, int64]) string { return fmt.Sprint(p) })
+	}, []string{"{1 1000}", "{NaN 2000}"})
+	each(t, func(j *Job) Dataset[string] {
+		return Map(Distinct(Read(j, FromSlice(spots).Splits(2))), func(s spot) string { return fmt.Sprint(s) })
+	}, []string{"{a 1}", "{a NaN}"})
 }
 
 func TestGroups(t *testing.T) {

@@ -28,7 +28,7 @@ func newTable[K comparable, V any](b *budget, key *layout) table[K, V] {
 	case reflect.Int, reflect.Int64, reflect.Uint, reflect.Uint64:
 		return newIntTable[K, V](b)
 	}
-	return newAnyTable[K, V](b, key.hash)
+	return newAnyTable[K, V](b, key)
 }
 
 // A budget is what a table may take of its task's memory: a share with a limit.

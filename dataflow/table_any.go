@@ -10,6 +10,7 @@ import (
 type anyTable[K comparable, V any] struct {
 	b       *budget
 	hash    func(unsafe.Pointer, uint64) uint64
+	alike   func(p, q unsafe.Pointer) int // 0 of keys that are one though Go's == is false; or nil
 	entries []anyEntry[K, V]
 	index   []uint32 // position in entries plus one; 0: empty
 	mask    uint64
@@ -24,11 +25,30 @@ type anyEntry[K comparable, V any] struct {
 	v V
 }
 
-func newAnyTable[K comparable, V any](b *budget, hash func(unsafe.Pointer, uint64) uint64) *anyTable[K, V] {
-	t := &anyTable[K, V]{b: b, hash: hash, keeper: keeperOf(reflect.TypeFor[K]())}
+func newAnyTable[K comparable, V any](b *budget, key *layout) *anyTable[K, V] {
+	t := &anyTable[K, V]{b: b, hash: key.hash, keeper: keeperOf(reflect.TypeFor[K]())}
+	if holdsFloat(reflect.TypeFor[K]()) {
+		t.alike = key.cmp
+	}
 	b.must(t.bytes(tableSlotsMin))
 	t.make(tableSlotsMin)
 	return t
+}
+
+// holdsFloat says whether values of a type may be NaN or hold one, which Go's == takes for
+// unlike itself. All NaNs are one key, as they are for sorts and joins.
+func holdsFloat(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Float32, reflect.Float64:
+		return true
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if holdsFloat(t.Field(i).Type) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (t *anyTable[K, V]) bytes(slots int) int64 {
@@ -46,7 +66,7 @@ func (t *anyTable[K, V]) at(k K) (*V, bool) {
 	h := t.hash(unsafe.Pointer(&t.key), 0)
 	i := h & t.mask
 	for ; t.index[i] != 0; i = (i + 1) & t.mask {
-		if e := &t.entries[t.index[i]-1]; e.h == h && e.k == k {
+		if e := &t.entries[t.index[i]-1]; e.h == h && (e.k == k || t.alike != nil && t.alike(unsafe.Pointer(&e.k), unsafe.Pointer(&t.key)) == 0) {
 			return &e.v, false
 		}
 	}
