@@ -215,7 +215,7 @@ func (t Table) planned(name, kind string, args any, in ...*arrow.Schema) *arrow.
 // Where keeps the rows for which all conditions are true.
 func (t Table) Where(conds ...expr.Expr) Table {
 	t.planned("Where", "select", selectArgs{Where: expr.All(conds...)}, t.r.schema)
-	return t.then(&rel{op: "where", name: "Where", in: []*rel{t.r}, schema: t.r.schema, where: conds})
+	return t.then(&rel{op: "where", name: whereName, in: []*rel{t.r}, schema: t.r.schema, where: conds})
 }
 
 // Select makes rows of the given columns: names, or expressions named by As.

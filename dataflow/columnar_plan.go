@@ -251,7 +251,18 @@ func fromHash(n *Node) bool {
 func (l *lowering) fused(r *rel, need []string) lowered {
 	below, cols, conds := rowsBelow(r, columnRefs(need))
 	in := l.input(below, append(slices.Clone(cols), conds...), conds)
-	return l.selected(r, r.name, in, cols, need, conds)
+	return l.selected(r, withNames(r.in[0], below, r.name), in, cols, need, conds)
+}
+
+// withNames is the name of an operator that also tests the conditions of the steps from r
+// down to those below: with the names that their author gave them.
+func withNames(r, below *rel, name string) string {
+	for ; r != below; r = r.in[0] {
+		if r.op == "where" && r.name != whereName {
+			name = r.name + "+" + name
+		}
+	}
+	return name
 }
 
 // input lowers what lies below an operator that looks at some expressions.
@@ -329,10 +340,10 @@ func (l *lowering) group(r *rel, need []string) lowered {
 			by = append(by, keyOf[b])
 		}
 		in.by = by
-		out = l.operator(r, r.name, "aggregate", args, in)
+		out = l.operator(r, withNames(r.in[0], below, r.name), "aggregate", args, in)
 	} else {
 		in.by = nil
-		part := l.rowwise(r, r.name+" (partial)", "aggregate", args, in)
+		part := l.rowwise(r, withNames(r.in[0], below, r.name+" (partial)"), "aggregate", args, in)
 		x := Exchange{Kind: Single}
 		if len(r.keys) > 0 {
 			x = Exchange{Kind: Hash, Partitions: r.parts}

@@ -2,18 +2,27 @@ package dataflow
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/divisi-data/divisi/dataflow/expr"
 )
 
+// A cond is a condition on its way to the sources, and the step that states it.
+type cond struct {
+	expr.Expr
+	from *rel
+}
+
 // push moves conditions as far towards the sources as they mean the same, together
 // with those it meets on the way.
-func push(r *rel, conds []expr.Expr) *rel {
+func push(r *rel, conds []cond) *rel {
 	switch r.op {
 	case "where":
-		var own []expr.Expr
+		var own []cond
 		for _, c := range r.where {
-			own = append(own, expr.Conjuncts(c)...)
+			for _, e := range expr.Conjuncts(c) {
+				own = append(own, cond{e, r})
+			}
 		}
 		return push(r.in[0], append(own, conds...))
 	case "select":
@@ -53,27 +62,41 @@ func push(r *rel, conds []expr.Expr) *rel {
 	return above(&out, conds)
 }
 
-// above keeps conditions where they are.
-func above(r *rel, conds []expr.Expr) *rel {
+// above keeps conditions where they are, under the names that their steps were given.
+func above(r *rel, conds []cond) *rel {
 	if len(conds) == 0 {
 		return r
 	}
-	return &rel{op: "where", name: "Where", site: r.site, in: []*rel{r}, schema: r.schema, where: conds}
+	out := &rel{op: "where", name: whereName, site: r.site, in: []*rel{r}, schema: r.schema}
+	var names []string
+	for _, c := range conds {
+		out.where = append(out.where, c.Expr)
+		if c.from.name != whereName {
+			names = with(names, c.from.name)
+		}
+	}
+	if len(names) > 0 {
+		out.name = strings.Join(names, "+")
+	}
+	return out
 }
 
+// whereName is what a condition is called whose author does not say.
+const whereName = "Where"
+
 // pushThrough moves conditions on columns that are just passed on.
-func pushThrough(r *rel, conds []expr.Expr, cols []Column) *rel {
+func pushThrough(r *rel, conds []cond, cols []Column) *rel {
 	same := map[string]expr.Expr{}
 	for _, c := range cols {
 		if _, ok := c.Expr.Column(); ok {
 			same[c.Name] = c.Expr
 		}
 	}
-	var down, rest []expr.Expr
+	var down, rest []cond
 	for _, c := range conds {
-		names := expr.Columns(c)
+		names := expr.Columns(c.Expr)
 		if len(names) > 0 && !slices.ContainsFunc(names, func(n string) bool { return same[n].IsZero() }) {
-			down = append(down, expr.Substitute(c, same))
+			down = append(down, cond{expr.Substitute(c.Expr, same), c.from})
 		} else {
 			rest = append(rest, c)
 		}
@@ -85,11 +108,11 @@ func pushThrough(r *rel, conds []expr.Expr, cols []Column) *rel {
 
 // pushJoin moves a condition to the side that it is about, unless rows of that side
 // come out without a partner's columns.
-func pushJoin(r *rel, conds []expr.Expr) *rel {
+func pushJoin(r *rel, conds []cond) *rel {
 	how := r.join.how
-	var left, right, rest []expr.Expr
+	var left, right, rest []cond
 	for _, c := range conds {
-		names := expr.Columns(c)
+		names := expr.Columns(c.Expr)
 		of := func(side int) bool {
 			return len(names) > 0 && !slices.ContainsFunc(names, func(n string) bool { return !r.in[side].schema.HasField(n) })
 		}

@@ -390,3 +390,48 @@ func TestTableRules(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The name of a condition stays, wherever it is tested in the end.
+func TestTableNamesOfConditions(t *testing.T) {
+	open := expr.Col("value").Gt(1)
+	early := expr.Col("id").Gt(2)
+	for name, c := range map[string]struct {
+		build func(l, r df.Table) df.Table
+		want  []string
+	}{
+		"at the source": {func(l, _ df.Table) df.Table { return l.Where(open).Named("open") }, []string{"open"}},
+		"without one":   {func(l, _ df.Table) df.Table { return l.Where(open) }, []string{"Where"}},
+		"through a join": {func(l, r df.Table) df.Table {
+			return l.Join(r, df.Equal("id", "r_id")).Where(open, expr.Col("r_value").Gt(3)).Named("open")
+		}, []string{"open", "open", "Join"}},
+		"through a sort, with another": {func(l, _ df.Table) df.Table {
+			return l.Where(early).Named("early").OrderBy(df.Asc("id")).Where(open).Named("open")
+		}, []string{"early+open", "OrderBy"}},
+		"beside one without": {func(l, _ df.Table) df.Table {
+			return l.Where(early).OrderBy(df.Asc("id")).Where(open).Named("open")
+		}, []string{"open", "OrderBy"}},
+		"through a select, which tests it": {func(l, _ df.Table) df.Table {
+			return l.Select("id", "value").Where(open).Named("open")
+		}, []string{"open+Select"}},
+		"by what groups": {func(l, _ df.Table) df.Table {
+			return l.Where(open).Named("open").GroupBy("id").Agg(df.CountRows("n"))
+		}, []string{"open+Agg (partial)", "Agg"}},
+	} {
+		j := df.NewJob("names", nil)
+		l, r := df.ReadTable(j, df.FromParquet[df.Table]("mem:///l"), columns(t, "")), df.ReadTable(j, df.FromParquet[df.Table]("mem:///r"), columns(t, "r_"))
+		df.WriteTable(c.build(l, r), df.CSV[df.Table]("mem:///out"))
+		g, err := j.Graph()
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		var got []string
+		for _, n := range g.Nodes {
+			if n.Kind == df.OperatorNode && !strings.HasSuffix(n.Name, " (columns)") {
+				got = append(got, n.Name)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: the operators are %q, want %q", name, got, c.want)
+		}
+	}
+}
