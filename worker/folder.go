@@ -18,6 +18,7 @@ import (
 //	jobs/<job>/...   blocks, spill files, shipped files: gone with the job
 //	logs/<job>/...   kept: of hosts, of attempts, and quiet.log of those that said little
 //	artifacts/<sha>  programs and files, shared between jobs
+//	ready/...        a program that waits for a job
 type folder struct {
 	dir  string
 	lock *os.File
@@ -55,10 +56,15 @@ func openFolder(dir string) (*folder, error) {
 			return nil, errors.Join(err, f.close())
 		}
 	}
+	if err := os.RemoveAll(f.ready()); err != nil {
+		return nil, errors.Join(err, f.close())
+	}
 	return f, nil
 }
 
 func (f *folder) artifacts() string { return filepath.Join(f.dir, "artifacts") }
+
+func (f *folder) ready() string { return filepath.Join(f.dir, "ready") }
 
 // id is the worker's name, made at first use.
 func (f *folder) id() (string, error) {

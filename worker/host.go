@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -22,7 +21,6 @@ import (
 // A host is a task host and the worker's end of the connection to it. Fields are
 // guarded by the worker's mu but for what is set before its goroutine starts.
 type host struct {
-	pb.UnimplementedHostServer
 	w   *Worker
 	job *job
 	out *outbox[*pb.ToHost]
@@ -118,71 +116,64 @@ func (h *host) serve(ctx context.Context) error {
 	transient := func(err error) error { return &hostError{kind: dataflow.Transient, err: err} }
 	dir := exchange.JobDir(w.cfg.Dir, j.id)
 	work := filepath.Join(dir, "work")
-	for _, d := range []string{exchange.LogDir(w.cfg.Dir, j.id), work, exchange.ShuffleDir(w.cfg.Dir, j.id), filepath.Join(dir, "files")} {
+	dirs := []string{exchange.LogDir(w.cfg.Dir, j.id), exchange.ShuffleDir(w.cfg.Dir, j.id)}
+	if len(j.spec.Files) > 0 {
+		dirs = append(dirs, filepath.Join(dir, "files"))
+	}
+	for _, d := range dirs {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return transient(err)
 		}
 	}
-	binary, err := h.fetchAll(ctx)
-	if err != nil {
+	if err := h.fetchFiles(ctx); err != nil {
 		return transient(err)
 	}
-	ours, theirs, err := socketPair()
-	if err != nil {
-		return transient(err)
+	p := w.takeReady(h, work)
+	if p == nil {
+		binary, err := h.fetchProgram(ctx)
+		if err != nil {
+			return transient(err)
+		}
+		start := HostStart{Job: j.spec, Binary: binary, Dir: work, Host: w.cfg.Host}
+		if p, err = w.startProgram(ctx, start, h.logName); err != nil {
+			return transient(err)
+		}
 	}
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(messageMax), grpc.MaxSendMsgSize(messageMax))
-	pb.RegisterHostServer(server, h)
-	l := newOneListener(ours)
-	var wg sync.WaitGroup
-	wg.Go(func() { server.Serve(l) }) // ends with Stop
-	defer wg.Wait()
-	defer server.Stop()
-
-	out, err := os.OpenFile(h.logName, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return transient(errors.Join(err, theirs.Close()))
-	}
-	defer out.Close()
-	p, err := w.cfg.StartHost(ctx, HostStart{Job: j.spec, Binary: binary, Conn: theirs, Dir: work, Host: w.cfg.Host, Output: out})
-	if err != nil {
-		return transient(fmt.Errorf("it could not be started: %w", err))
-	}
+	defer p.close()
+	p.become(h)
 	return h.watch(ctx, p)
 }
 
 // watch returns when the process has ended, and why.
-func (h *host) watch(ctx context.Context, p HostProcess) error {
-	ended := make(chan error, 1)
-	go func() { ended <- p.Wait() }()
+func (h *host) watch(ctx context.Context, p *program) error {
 	late := time.NewTimer(attachWithin)
 	defer late.Stop()
 	select {
 	case <-h.attached:
 		late.Stop()
-	case err := <-ended:
+	case err := <-p.ended:
 		return died(err, h.logName)
 	case <-late.C:
-		p.Kill()
-		<-ended
+		p.process.Kill()
+		<-p.ended
 		return &hostError{kind: dataflow.Unknown, killed: true,
 			err: fmt.Errorf("it did not call its worker within %s: is the program a job's?", attachWithin)}
 	case <-ctx.Done():
 	}
 	select {
 	case <-h.silent(ctx):
-		p.Kill()
-		<-ended
+		p.process.Kill()
+		<-p.ended
 		return &hostError{kind: dataflow.WorkerLost, err: fmt.Errorf("it said nothing for %s: stopped, or starved; it was killed", h.w.cfg.silence)}
-	case err := <-ended:
+	case err := <-p.ended:
 		select { // what it said last counts
 		case <-h.heard:
 		case <-time.After(lastWords):
 		}
 		return died(err, h.logName)
 	case <-ctx.Done():
-		p.Kill()
-		<-ended
+		p.process.Kill()
+		<-p.ended
 		return context.Cause(ctx)
 	}
 }
@@ -220,21 +211,23 @@ func (h *host) silent(ctx context.Context) <-chan struct{} {
 	return gone
 }
 
-// fetchAll brings the job's program and files into its folder and returns the
-// program's path.
-func (h *host) fetchAll(ctx context.Context) (string, error) {
-	j := h.job
-	dir := exchange.JobDir(h.w.cfg.Dir, j.id)
-	for _, f := range j.spec.Files {
-		if err := h.fetch(ctx, f.Sha256, filepath.Join(dir, "files", filepath.Base(f.Name))); err != nil {
-			return "", fmt.Errorf("file %s: %w", f.Name, err)
+// fetchFiles brings the job's files into its folder.
+func (h *host) fetchFiles(ctx context.Context) error {
+	for _, f := range h.job.spec.Files {
+		if err := h.fetch(ctx, f.Sha256, filepath.Join(exchange.JobDir(h.w.cfg.Dir, h.job.id), "files", filepath.Base(f.Name))); err != nil {
+			return fmt.Errorf("file %s: %w", f.Name, err)
 		}
 	}
-	if j.spec.BinarySha256 == "" {
+	return nil
+}
+
+// fetchProgram brings the job's program into its folder and returns its path.
+func (h *host) fetchProgram(ctx context.Context) (string, error) {
+	if h.job.spec.BinarySha256 == "" {
 		return os.Executable()
 	}
-	binary := filepath.Join(dir, "program")
-	return binary, h.fetch(ctx, j.spec.BinarySha256, binary)
+	binary := filepath.Join(exchange.JobDir(h.w.cfg.Dir, h.job.id), "program")
+	return binary, h.fetch(ctx, h.job.spec.BinarySha256, binary)
 }
 
 // fetch brings one artifact. A coordinator that goes meanwhile is waited for.
@@ -258,8 +251,8 @@ func (h *host) fetch(ctx context.Context, sha, path string) error {
 	}
 }
 
-// Attach implements the service that the host calls, once.
-func (h *host) Attach(stream pb.Host_AttachServer) error {
+// speak is the host's end of what its process calls, once.
+func (h *host) speak(stream pb.Host_AttachServer) error {
 	first := false
 	h.once.Do(func() { first = true })
 	if !first {

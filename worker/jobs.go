@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/divisi-data/divisi/dataflow/shuffle"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
@@ -19,6 +20,7 @@ type job struct {
 	spec  *pb.JobSpec
 	host  *host // nil: none runs
 	hosts int   // started so far
+	begun time.Time
 	// told is what a host that starts later must be told too: locations as they
 	// came, by exchange, and what sinks have prepared.
 	told     map[int32][]*pb.Locations
@@ -45,7 +47,7 @@ func (w *Worker) tellJob(spec *pb.JobSpec) {
 	defer w.mu.Unlock()
 	j := w.jobs[spec.Id]
 	if j == nil {
-		j = &job{id: spec.Id, told: map[int32][]*pb.Locations{}, prepared: map[int32][]byte{}, outputs: map[string]heldOutput{}}
+		j = &job{id: spec.Id, begun: time.Now(), told: map[int32][]*pb.Locations{}, prepared: map[int32][]byte{}, outputs: map[string]heldOutput{}}
 		j.ctx, j.end = context.WithCancel(w.ctx)
 		w.jobs[spec.Id] = j
 	}
@@ -135,6 +137,9 @@ func (w *Worker) endJob(e *pb.EndJob, answer bool) {
 		}
 		if answer {
 			w.send(&pb.FromWorker{Body: &pb.FromWorker_JobGone{JobGone: &pb.JobGone{Job: e.Job, HostsOnly: e.HostsOnly}}})
+		}
+		if answer && h != nil && !e.HostsOnly {
+			w.makeReady(j)
 		}
 	})
 }

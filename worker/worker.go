@@ -51,6 +51,11 @@ type Config struct {
 	CancelGrace time.Duration
 	// DiskFree measures the room in a folder, in bytes; nil: the system's answer.
 	DiskFree func(dir string) int64
+	// KeepReady is how long a program that was started once more when its short job had ended
+	// waits for another job of the same program and environment; 0: that is not done.
+	KeepReady time.Duration
+	// shortJob is what a job may take for that; 0: a second.
+	shortJob time.Duration
 	// silence after which a task host is taken for stopped; 0: 5 s.
 	silence time.Duration
 	// StartHost starts a task host; nil: the job's program as a child process.
@@ -90,6 +95,7 @@ type Worker struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 	closing sync.WaitGroup // jobs being ended
+	waiting sync.WaitGroup // programs that are ready; none is added once closing is done for good
 
 	mu             sync.Mutex
 	err            error // why it ended
@@ -103,6 +109,7 @@ type Worker struct {
 	epoch          uint64
 	drain          bool
 	ending         map[string]int // jobs that are being ended
+	ready          *readyProgram  // nil: none
 }
 
 // Start starts a worker: it listens when Start returns, and registers, and registers
@@ -134,6 +141,9 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	if cfg.DiskFree == nil {
 		cfg.DiskFree = diskFree
+	}
+	if cfg.shortJob <= 0 {
+		cfg.shortJob = shortJob
 	}
 	if cfg.silence <= 0 {
 		cfg.silence = hostSilence
@@ -224,6 +234,7 @@ func (w *Worker) run(ctx context.Context) {
 	registered.Wait() // nothing begins any more
 	sweeping.Wait()
 	w.endAllJobs()
+	w.waiting.Wait()
 	w.server.Stop()
 	serving.Wait()
 	if err := errors.Join(w.sweepSpill(), w.folder.close()); err != nil {
