@@ -117,6 +117,7 @@ func serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job), over f
 			h.memory.close()
 		}
 	}()
+	warm()
 	err = h.run(ctx, build)
 	over(err)
 	return err
