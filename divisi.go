@@ -31,6 +31,7 @@ func Main(build func(*dataflow.Job)) { MainArgs(jobName(build), build, os.Args[1
 // "--task-host": its main function must call Main or MainArgs with the same build
 // function then.
 func MainArgs(name string, build func(*dataflow.Job), args []string) {
+	task.Relax()
 	err := run(name, build, args, os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "error: %v\n", err)

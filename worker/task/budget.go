@@ -59,6 +59,20 @@ func newBudget(name string, bytes int64, slots int) *budget {
 // close ends what the budget asked of the process.
 func (b *budget) close() { heapLimits.set(b, 0) }
 
+// relax has the collector wait for garbagePercent, unless the program or its environment
+// said another. It returns what held before.
+func relax() (before int) {
+	if before = debug.SetGCPercent(garbagePercent); before != usualPercent {
+		debug.SetGCPercent(before)
+	}
+	return before
+}
+
+// Relax is for programs that are a job and nothing else, when they begin: what the
+// packages they are made of have set up by then is nearly enough for the collector to
+// look at it all, and all of it stays.
+func Relax() { relax() }
+
 // heapLimits are the limits that the hosts in this process ask of Go's collector: one,
 // but where a program runs its cluster in itself. The largest counts, and when none is
 // left, the program's own. While there is one, the collector also waits for more garbage,
@@ -80,9 +94,7 @@ func (l *limits) set(b *budget, n int64) {
 			return
 		}
 		l.own, l.of = debug.SetMemoryLimit(-1), map[*budget]int64{}
-		if l.percent = debug.SetGCPercent(garbagePercent); l.percent != usualPercent {
-			debug.SetGCPercent(l.percent)
-		}
+		l.percent = relax()
 	}
 	delete(l.of, b)
 	if n > 0 {

@@ -296,3 +296,16 @@ func TestTail(t *testing.T) {
 		t.Errorf("of no file: %q", got)
 	}
 }
+
+// What a program or its environment said of the collector holds.
+func TestRelax(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(usualPercent))
+	for own, want := range map[int]int{usualPercent: garbagePercent, 50: 50, 800: 800, -1: -1} {
+		debug.SetGCPercent(own)
+		Relax()
+		Relax()
+		if got := debug.SetGCPercent(usualPercent); got != want {
+			t.Errorf("of %d becomes %d, want %d", own, got, want)
+		}
+	}
+}
