@@ -232,7 +232,6 @@ func (c *chaosCluster) startIn(ctx context.Context, dir string, kinds []chaos.Ki
 	}
 	c.undo = append(c.undo, log.Close)
 	c.sup = &supervisor{dir: dir, workers: c.o.workers, slots: 2, memory: 256 << 20, restart: true, log: log}
-	c.sup.each = []string{"--keep-ready", "0"} // a process that waits for a job would be one that was left
 	if c.o.copyAll {
 		c.sup.extra = []string{"--copy-all"}
 	}

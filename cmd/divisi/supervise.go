@@ -45,7 +45,6 @@ type supervisor struct {
 	// the coordinator, and others reach it.
 	links func(worker, coordinator string) []string
 	extra []string // arguments for the coordinator
-	each  []string // and for each worker
 
 	exe      string
 	lifeline *os.File // write end: never written to
@@ -111,7 +110,6 @@ func (s *supervisor) start(ctx context.Context) (err error) {
 			args := []string{"worker", "--id", name, "--coordinator", coord.ready.Address, "--listen", w.ready.Address,
 				"--dir", filepath.Join(s.dir, name), "--slots", strconv.Itoa(s.slots), "--memory", strconv.FormatInt(s.memory, 10), "--drain-grace", "0",
 				"--programs", filepath.Join(s.dir, "coordinator", "artifacts")}
-			args = append(args, s.each...)
 			if s.links != nil {
 				args = append(args, s.links(name, coord.ready.Address)...) // the last of two flags counts
 			}

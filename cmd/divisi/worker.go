@@ -49,7 +49,7 @@ func workerCommand(a *app) *cobra.Command {
 	f.StringVar(&o.config.ID, "id", "", "the worker's name (default: random, kept in --dir)")
 	o.low = 64 << 20
 	f.Var(&o.low, "low-water", "room that must stay free on its disks; below it no task is taken")
-	f.DurationVar(&o.config.KeepReady, "keep-ready", 30*time.Second, "how long the program of the last short job is kept started for another of the same program and environment; 0: it is not")
+	f.DurationVar(&o.config.KeepReady, "keep-ready", 2*time.Second, "how long the program of the last short job is kept started for another of the same program and environment; 0: it is not")
 	f.DurationVar(&o.grace, "drain-grace", 30*time.Second, "how long tasks may go on after SIGTERM; 0: none")
 	o.tether.flags(cmd)
 	return cmd

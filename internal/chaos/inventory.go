@@ -11,8 +11,12 @@ import (
 	"strings"
 )
 
+// hostOf begins a host's ID, the worker's follows.
+const hostOf = "a host of "
+
 // Hosts are the task hosts of the cluster in a folder, by process id: those whose
-// working folder lies in it, whoever their parent is by now. Needs /proc.
+// working folder lies in a job's, whoever their parent is by now. A program that waits
+// for a job is none. Needs /proc.
 func Hosts(dir string) ([]Process, error) {
 	all, err := os.ReadDir("/proc")
 	if err != nil {
@@ -31,8 +35,11 @@ func Hosts(dir string) ([]Process, error) {
 		if err != nil || !strings.HasPrefix(cwd, dir+string(filepath.Separator)) {
 			continue
 		}
-		worker, _, _ := strings.Cut(cwd[len(dir)+1:], string(filepath.Separator))
-		hosts = append(hosts, Process{Role: Host, ID: fmt.Sprintf("a host of %s", worker), PID: pid})
+		worker, below, _ := strings.Cut(cwd[len(dir)+1:], string(filepath.Separator))
+		if !strings.HasPrefix(below, "jobs"+string(filepath.Separator)) {
+			continue
+		}
+		hosts = append(hosts, Process{Role: Host, ID: hostOf + worker, PID: pid})
 	}
 	slices.SortFunc(hosts, func(a, b Process) int { return a.PID - b.PID })
 	return hosts, nil

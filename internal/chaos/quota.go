@@ -113,13 +113,15 @@ func (c *Cluster) slow(s *Strike) error {
 		q.end()
 		return nil // it has ended just now
 	}
-	hosts, err := Hosts(filepath.Join(c.Dir, v.ID))
+	hosts, err := Hosts(c.Dir)
 	if err != nil {
 		q.end()
 		return err
 	}
 	for _, h := range hosts {
-		q.add(h.PID) // or it has ended
+		if h.ID == hostOf+v.ID {
+			q.add(h.PID) // or it has ended
+		}
 	}
 	s.Victim, s.Undo = v.ID, q.end
 	return nil
