@@ -23,7 +23,7 @@ func hostInProcess(build func(*dataflow.Job)) func(context.Context, worker.HostS
 		h := &goroutineHost{cancel: cancel, done: make(chan struct{})}
 		go func() {
 			defer close(h.done)
-			h.err = task.Serve(ctx, conn, build)
+			h.err = task.ServeLocal(ctx, conn, build)
 		}()
 		return h, nil
 	}

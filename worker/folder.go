@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/divisi-data/divisi/dataflow/shuffle"
 )
 
 // A folder is what a worker keeps on disk:
@@ -47,6 +49,7 @@ func openFolder(dir string) (*folder, error) {
 		return nil, fmt.Errorf("worker: lock %s: %w", dir, err)
 	}
 	f := &folder{dir: dir, lock: lock}
+	shuffle.Forget(dir)
 	old, err := os.ReadDir(filepath.Join(dir, "jobs"))
 	if err != nil {
 		return nil, errors.Join(err, f.close())
@@ -80,7 +83,10 @@ func (f *folder) id() (string, error) {
 	return id, os.WriteFile(name, []byte(id+"\n"), 0o600)
 }
 
-func (f *folder) close() error { return f.lock.Close() }
+func (f *folder) close() error {
+	shuffle.Forget(f.dir)
+	return f.lock.Close()
+}
 
 // machine names the file system tree this process sees, so that workers which share it
 // read each other's files. "" where that cannot be known.

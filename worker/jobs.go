@@ -127,6 +127,7 @@ func (w *Worker) endJob(e *pb.EndJob, answer bool) {
 		}
 		if !e.HostsOnly && exchange.ValidJob(e.Job) == nil {
 			for _, d := range w.jobDirs(e.Job) {
+				shuffle.Forget(d)
 				if err := os.RemoveAll(d); err != nil {
 					w.log.Error("a job's folder cannot be removed", "job", e.Job, "err", err)
 				}

@@ -1,6 +1,7 @@
 package shuffle
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,8 +21,11 @@ func Name(t dataflow.TaskID) string { return fmt.Sprintf("%d-%d.%d", t.Stage, t.
 func DataPath(output string) string  { return output + ".data" }
 func IndexPath(output string) string { return output + ".index" }
 
-// Remove deletes both files of an output. One that is not there is fine.
+// Remove deletes both files of an output, or forgets it. One that is not there is fine.
 func Remove(output string) error {
+	if kept.remove(output) {
+		return nil
+	}
 	var errs []error
 	for _, name := range []string{IndexPath(output), DataPath(output)} {
 		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -140,12 +144,18 @@ func decodeIndex(b []byte) (*Index, error) {
 // goroutines.
 type File struct {
 	Index *Index
-	data  *os.File
+	data  interface {
+		io.ReaderAt
+		io.Closer
+	}
 }
 
 // OpenFile opens an output by the path that Writer sealed it under. A missing file
 // is an error of kind InputLost, a damaged one of kind Corrupt.
 func OpenFile(output string) (*File, error) {
+	if o, ok := kept.get(output); ok {
+		return &File{Index: o.index, data: memoryFile{bytes.NewReader(o.data)}}, nil
+	}
 	x, err := ReadIndex(output)
 	if err != nil {
 		return nil, err
@@ -167,6 +177,9 @@ func OpenFile(output string) (*File, error) {
 
 // ReadIndex reads an output's index alone.
 func ReadIndex(output string) (*Index, error) {
+	if o, ok := kept.get(output); ok {
+		return o.index, nil
+	}
 	b, err := os.ReadFile(IndexPath(output))
 	if err != nil {
 		return nil, lost(IndexPath(output), err)
@@ -195,6 +208,12 @@ func (f *File) Range(lo, hi int) (io.Reader, int64, error) {
 	}
 	head := encodeRange(rangeInfo{lo: lo, hi: hi, schema: f.Index.Schema, offset: e.Offset, bytes: e.Bytes, rows: e.Rows})
 	return &rangeReader{head: head, body: io.NewSectionReader(f.data, e.Offset, e.Bytes)}, rangeHeader + e.Bytes, nil
+}
+
+// Stored is what the output's two files hold: the index, and the data until the file is
+// closed.
+func (f *File) Stored() (index []byte, data io.Reader) {
+	return f.Index.encode(), io.NewSectionReader(f.data, 0, f.Index.Bytes())
 }
 
 // Close closes the data file.

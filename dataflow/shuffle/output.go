@@ -105,6 +105,9 @@ func (o *output) flushAt(n int) error {
 	if len(o.buf) < n {
 		return nil
 	}
+	if err := o.create(); err != nil {
+		return err
+	}
 	_, err := o.file.Write(o.buf)
 	o.buf = o.buf[:0]
 	if err != nil {
@@ -115,6 +118,9 @@ func (o *output) flushAt(n int) error {
 
 // close writes the rest.
 func (o *output) close() error {
+	if err := o.create(); err != nil {
+		return err
+	}
 	if err := o.flushAt(1); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -23,6 +24,9 @@ type Options struct {
 	BufferBytes int64
 	// NoHash leaves Sealed.Hash 0: for outputs whose rows nobody will compare.
 	NoHash bool
+	// Keep keeps a small output in memory instead of making files: for tasks in the
+	// process that serves their outputs, see Forget.
+	Keep bool
 }
 
 const (
@@ -204,7 +208,7 @@ func (f framer) runs(batches []dataflow.Batch, runs []block.Run) (bool, error) {
 }
 
 // Seal writes everything and gives both files their names, the index last: an
-// output without an index does not exist. It does not wait for the disk, because an
+// output without an index does not exist. With Keep, what is small stays in memory. It does not wait for the disk, because an
 // output that a crash takes away is one that its task makes again.
 func (w *Writer) Seal() (Sealed, error) {
 	switch w.state {
@@ -221,9 +225,6 @@ func (w *Writer) Seal() (Sealed, error) {
 }
 
 func (w *Writer) seal() error {
-	if err := w.out.create(); err != nil {
-		return err
-	}
 	w.held.sort()
 	for p := range w.part.Partitions() {
 		if err := w.runs.copy(p, &w.out); err != nil {
@@ -237,14 +238,20 @@ func (w *Writer) seal() error {
 	if err := w.runs.remove(); err != nil {
 		return err
 	}
-	if err := w.out.close(); err != nil {
+	x, err := w.index()
+	if err != nil || w.keep(x) {
 		return err
 	}
+	return w.store(x)
+}
+
+// index makes the index and what Seal says of the output.
+func (w *Writer) index() (*Index, error) {
 	print, err := block.Fingerprint(w.schema)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	x := Index{Schema: print, Entries: w.out.entries}
+	x := &Index{Schema: print, Entries: w.out.entries}
 	w.sealed = Sealed{Path: w.path, Rows: w.rows, Bytes: w.out.pos, Hash: w.hash, Partitions: make([]PartStat, len(x.Entries))}
 	var rows, pos int64
 	for i := range x.Entries {
@@ -254,8 +261,32 @@ func (w *Writer) seal() error {
 		w.sealed.Partitions[i] = PartStat{Rows: x.Entries[i].Rows, Bytes: x.Entries[i].Bytes}
 	}
 	if rows != w.rows || pos != w.out.pos {
-		return &dataflow.Error{Op: "shuffle.Seal", Path: w.path, Kind: dataflow.Fatal,
+		return nil, &dataflow.Error{Op: "shuffle.Seal", Path: w.path, Kind: dataflow.Fatal,
 			Err: fmt.Errorf("%d rows in %d bytes were written of %d rows", rows, pos, w.rows)}
+	}
+	return x, nil
+}
+
+// keep keeps the output in memory if it is small and there is room: in what the process
+// keeps, and in the task's memory, where there is none under pressure.
+func (w *Writer) keep(x *Index) bool {
+	size := keptSize(len(w.out.buf), len(x.Entries))
+	if !w.opt.Keep || w.out.file != nil || size > keptEach || !w.env.Memory.TryReserve(size) {
+		return false
+	}
+	w.env.Memory.Release(size)
+	if !kept.reserve(size) {
+		return false
+	}
+	kept.put(w.path, keptOutput{x, slices.Clone(w.out.buf)})
+	w.out.buf = nil
+	return true
+}
+
+// store makes the output two files.
+func (w *Writer) store(x *Index) error {
+	if err := w.out.close(); err != nil {
+		return err
 	}
 	index := IndexPath(w.path)
 	if err := os.WriteFile(index+".tmp", x.encode(), 0o666); err != nil {

@@ -31,17 +31,9 @@ func (s *Server) Copy(r *pb.CopyRequest, out pb.Exchange_CopyServer) error {
 	if err != nil {
 		return status.Error(codes.NotFound, err.Error())
 	}
+	defer f.Close()
 	size := f.Index.Bytes() // the file has as many
-	f.Close()
-	data, err := os.Open(shuffle.DataPath(path))
-	if err != nil {
-		return status.Error(codes.NotFound, err.Error())
-	}
-	defer data.Close()
-	index, err := os.ReadFile(shuffle.IndexPath(path))
-	if err != nil {
-		return status.Error(codes.NotFound, err.Error())
-	}
+	index, data := f.Stored()
 	for first := true; first || len(index) > 0; first = false {
 		m := &pb.CopyChunk{Index: index[:min(len(index), chunkBytes)]}
 		if first {

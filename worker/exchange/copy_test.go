@@ -43,6 +43,52 @@ func TestCopy(t *testing.T) {
 	}
 }
 
+// An output that is kept in memory is served, to its own tasks and to others, and copied
+// as files are; when it is gone it is lost.
+func TestKeptOutputsAreServed(t *testing.T) {
+	from, to, kept := t.TempDir(), t.TempDir(), t.TempDir()
+	want := produce(t, from, 0, 5, 30)
+	l := produceAs(t, kept, 0, 5, 30, shuffle.Options{Keep: true})
+	if left, err := os.ReadDir(ShuffleDir(kept, job)); err != nil || len(left) > 0 {
+		t.Fatalf("%d files, %v", len(left), err)
+	}
+	own := fetcher(t, FetcherConfig{Own: "here", Dir: ShuffleDir(from, job)})
+	want.Address = "here"
+	l.Address = serve(t, &Server{Dir: kept})
+	other := fetcher(t, FetcherConfig{Own: "elsewhere"})
+	itself := fetcher(t, FetcherConfig{Own: l.Address, Dir: ShuffleDir(kept, job)})
+	for p := range partitions {
+		expected, err := read(t, own, want, p, p+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range []*Fetcher{other, itself} {
+			if got, err := read(t, f, l, p, p+1); err != nil || !bytes.Equal(got, expected) {
+				t.Errorf("partition %d has %d bytes, want %d, %v", p, len(got), len(expected), err)
+			}
+		}
+	}
+	if _, err := other.Copy(t.Context(), l, ShuffleDir(to, job)); err != nil {
+		t.Fatal(err)
+	}
+	for _, half := range []func(string) string{shuffle.DataPath, shuffle.IndexPath} {
+		copied, err := os.ReadFile(half(output(to, l)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stored, err := os.ReadFile(half(output(from, want))); err != nil || !bytes.Equal(copied, stored) {
+			t.Errorf("%s has %d bytes, want %d, %v", half("copy"), len(copied), len(stored), err)
+		}
+	}
+	shuffle.Forget(kept)
+	_, err := read(t, other, l, 0, 1)
+	wantLost(t, err, "")
+	_, err = read(t, itself, l, 0, 1)
+	if dataflow.KindOf(err) != dataflow.InputLost {
+		t.Errorf("forgotten: %v", err)
+	}
+}
+
 // cut serves a copy with its last chunk missing, and then some bytes changed.
 type cut struct {
 	pb.UnimplementedExchangeServer

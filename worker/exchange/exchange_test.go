@@ -37,6 +37,11 @@ var schema = arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveType
 // produce seals the output of one attempt below dir: numbers from first on, n of them.
 func produce(t *testing.T, dir string, index, first, n int) shuffle.Location {
 	t.Helper()
+	return produceAs(t, dir, index, first, n, shuffle.Options{})
+}
+
+func produceAs(t *testing.T, dir string, index, first, n int, opt shuffle.Options) shuffle.Location {
+	t.Helper()
 	out := ShuffleDir(dir, job)
 	if err := os.MkdirAll(out, 0o700); err != nil {
 		t.Fatal(err)
@@ -47,7 +52,7 @@ func produce(t *testing.T, dir string, index, first, n int) shuffle.Location {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := shuffle.NewWriter(env, schema, part, out, shuffle.Options{})
+	w, err := shuffle.NewWriter(env, schema, part, out, opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,7 @@ type host struct {
 	broken    error // why there is no program
 	memory    *budget
 	shared    *dataflow.Shared
+	keep      bool // outputs in memory, see shuffle.Options
 	fetcher   *exchange.Fetcher
 	locations *locations
 
@@ -57,7 +58,13 @@ type host struct {
 // build is the job's; it is called once. Serve owns conn. When it returns, all attempts
 // have ended and what they had not sealed is gone.
 func Serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job)) error {
-	return serve(ctx, conn, build, func(error) {})
+	return serve(ctx, conn, build, false, func(error) {})
+}
+
+// ServeLocal is Serve in the worker's own process, with which all its outputs end: small
+// ones are kept in memory.
+func ServeLocal(ctx context.Context, conn net.Conn, build func(*dataflow.Job)) error {
+	return serve(ctx, conn, build, true, func(error) {})
 }
 
 // ServeProcess is Serve for a process that is nothing but a task host: its connection
@@ -77,13 +84,13 @@ func ServeProcess(build func(*dataflow.Job)) {
 		}
 		os.Exit(0)
 	}
-	exit(serve(context.Background(), conn, build, exit))
+	exit(serve(context.Background(), conn, build, false, exit))
 }
 
-// serve is Serve; over is called when the worker has gone or said stop, before the
+// serve is Serve; keep says that small outputs are kept in memory, and over is called when the worker has gone or said stop, before the
 // running attempts are waited for.
-func serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job), over func(error)) error {
-	h := &host{locations: newLocations(), prepared: map[int32][]byte{}, running: map[string]*attempt{}}
+func serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job), keep bool, over func(error)) error {
+	h := &host{keep: keep, locations: newLocations(), prepared: map[int32][]byte{}, running: map[string]*attempt{}}
 	once := make(chan net.Conn, 1)
 	once <- conn
 	cc, err := grpc.NewClient("passthrough:///worker",

@@ -48,7 +48,7 @@ func (a *attempt) output(env *dataflow.Env, in *inputs, stage plan.Stage) (*outp
 	if err != nil {
 		return nil, err
 	}
-	w, err := shuffle.NewWriter(env, schema, part, filepath.Join(h.init.Dirs[0], "shuffle"), shuffle.Options{})
+	w, err := shuffle.NewWriter(env, schema, part, filepath.Join(h.init.Dirs[0], "shuffle"), shuffle.Options{Keep: h.keep})
 	if err != nil {
 		return nil, err
 	}
