@@ -301,6 +301,10 @@ func foldStrings[O int32 | int64](h []uint64, a arrow.Array, offsets []O, data [
 	first := offsets[0] // ValueBytes begins with the first value
 	ends := offsets[1 : len(h)+1]
 	if a.NullN() == 0 {
+		if width, ok := oneLength(first, ends); ok {
+			foldRun(h, data, width)
+			return
+		}
 		at := O(0)
 		for i, end := range ends {
 			end -= first
@@ -328,10 +332,7 @@ func foldFixed(h []uint64, a *array.FixedSizeBinary) {
 	}
 	width := a.DataType().(*arrow.FixedSizeBinaryType).ByteWidth
 	data := a.Data().Buffers()[1].Bytes()[a.Data().Offset()*width:]
-	for i := range h {
-		h[i] = fold(h[i], xxh3.Hash(data[:width]))
-		data = data[width:]
-	}
+	foldRun(h, data, width)
 }
 
 func foldEach(h []uint64, a arrow.Array, hash func(i int) uint64) {
