@@ -20,6 +20,7 @@ type Memory struct {
 	mu         sync.Mutex
 	used, peak int64
 	scarce     bool
+	refuse     func(n int64) bool
 	left       []leaving // of a root
 	leftBytes  int64     // of them, not counted in used
 }
@@ -47,6 +48,15 @@ func (m *Memory) Scarce(is bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.scarce = is
+}
+
+// Refuse has f asked by every TryReserve of m and what is below it, with the bytes
+// wanted: it takes nothing where f says true. For tests: f is what other tasks take and
+// give back between any two requests. It must not ask m.
+func (m *Memory) Refuse(f func(n int64) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refuse = f
 }
 
 // Forget lets go of what tasks have left behind for others.
@@ -81,6 +91,9 @@ func (m *Memory) take(n int64, must bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.limit > 0 && m.used+n > m.limit || m.scarce && !must {
+		return false
+	}
+	if !must && m.refuse != nil && m.refuse(n) {
 		return false
 	}
 	if more := m.borrowed(m.used+n) - m.borrowed(m.used); more > 0 && !m.pool.reserve(more, must) {

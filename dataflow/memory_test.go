@@ -198,3 +198,24 @@ func TestMemoryPeakIsOfWhatWasGranted(t *testing.T) {
 		t.Errorf("the peaks are %d and %d, want 60", child.Peak(), root.Peak())
 	}
 }
+
+// Who refuses for a test is asked for all that is below, but not what must be had.
+func TestMemoryRefuse(t *testing.T) {
+	root := NewMemory("root", 100)
+	child := root.Child("child", 0)
+	var asked []int64
+	root.Refuse(func(n int64) bool { asked = append(asked, n); return n > 10 })
+	if child.TryReserve(11) || !child.TryReserve(10) || root.TryReserve(95) {
+		t.Error("more or less is given than is not refused")
+	}
+	if err := child.Reserve(20); err != nil {
+		t.Error(err)
+	}
+	if len(asked) != 2 || root.Used() != 30 || child.Used() != 30 {
+		t.Errorf("asked for %v, used %d of %d", asked, child.Used(), root.Used())
+	}
+	root.Refuse(nil)
+	if !child.TryReserve(60) {
+		t.Error("it is refused for ever")
+	}
+}

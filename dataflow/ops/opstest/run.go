@@ -108,6 +108,7 @@ type trial struct {
 	want                          []string
 	schema                        *arrow.Schema
 	unordered, spills, stopsEarly bool
+	inputs                        []*slice // of the stream that was opened last
 	errs                          []error
 }
 
@@ -125,6 +126,8 @@ type setup struct {
 	failSpill int   // write of a spill that fails, from 1
 	cancel    bool
 	stopAfter int // batches, 0: all, -1: none at all
+	bytes     int // of a batch, 0: the usual
+	tune      func(env *dataflow.Env, spill *Spill, cancel context.CancelFunc)
 }
 
 // open runs the operator, hands its stream to read, and checks what remains. It
@@ -142,7 +145,14 @@ func (t *trial) open(name string, s setup, read func(ctx context.Context, out da
 	spill := &Spill{}
 	spill.FailAt(s.failSpill)
 	env.Spill = spill
+	if s.bytes > 0 {
+		env.BatchBytes = s.bytes
+	}
+	if s.tune != nil {
+		s.tune(env, spill, cancel)
+	}
 	inputs := make([]*slice, len(t.in))
+	t.inputs = inputs
 	streams := make([]dataflow.Stream, len(t.in))
 	for i, b := range t.in {
 		inputs[i] = &slice{mem: mem, b: b, size: max(1, s.size), fails: s.failing == i+1, fail: s.at}
@@ -180,7 +190,7 @@ func (t *trial) open(name string, s setup, read func(ctx context.Context, out da
 	if s.spills && spill.Made() == 0 {
 		t.errorf("%s: nothing was spilled with %d bytes of memory", name, s.limit)
 	}
-	if s.limit > 0 {
+	if s.limit > 0 && s.tune == nil {
 		var all int64
 		for _, b := range t.in {
 			all += order.BatchBytes(b)

@@ -19,6 +19,8 @@ type Spill struct {
 	made int
 	live int
 	fail int // the write that fails, counted down; 0: none
+
+	fault func(what string) error
 }
 
 // Made is the number of runs that were begun.
@@ -32,8 +34,24 @@ func (s *Spill) add(live int) { s.mu.Lock(); s.live += live; s.mu.Unlock() }
 // FailAt makes the nth write fail with ErrDiskFull.
 func (s *Spill) FailAt(n int) { s.mu.Lock(); s.fail = n; s.mu.Unlock() }
 
+// Fault has f asked before everything that may fail with files: "create", "write",
+// "finish", "open" and "read". An error of f is what comes of it.
+func (s *Spill) Fault(f func(what string) error) { s.mu.Lock(); s.fault = f; s.mu.Unlock() }
+
+func (s *Spill) fails(what string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault == nil {
+		return nil
+	}
+	return s.fault(what)
+}
+
 // Create implements dataflow.Spill.
 func (s *Spill) Create(env *dataflow.Env, name string, schema *arrow.Schema) (dataflow.SpillWriter, error) {
+	if err := s.fails("create"); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.made++
@@ -69,6 +87,9 @@ func (r *run) Write(b dataflow.Batch) error {
 	case !b.Schema().Equal(r.schema):
 		return errors.New("a batch of another schema was spilled")
 	}
+	if err := r.spill.fails("write"); err != nil {
+		return err
+	}
 	kept, err := copyOf(memory.DefaultAllocator, b) // outside what the test counts
 	if err != nil {
 		return err
@@ -80,6 +101,10 @@ func (r *run) Write(b dataflow.Batch) error {
 }
 
 func (r *run) Finish() (dataflow.SpillRun, error) {
+	if err := r.spill.fails("finish"); err != nil {
+		r.Abort() // as a Finish that fails does
+		return nil, err
+	}
 	r.finished = true
 	return r, nil
 }
@@ -89,6 +114,9 @@ func (r *run) Abort() { _ = r.Remove() }
 func (r *run) Open() (dataflow.Stream, error) {
 	if !r.finished || r.gone {
 		return nil, errors.New("open of an unfinished or removed run")
+	}
+	if err := r.spill.fails("open"); err != nil {
+		return nil, err
 	}
 	return &runStream{run: r}, nil
 }
@@ -124,6 +152,9 @@ func (s *runStream) Next(ctx context.Context) (dataflow.Batch, error) {
 	}
 	if s.at == len(s.run.batches) {
 		return nil, io.EOF
+	}
+	if err := s.run.spill.fails("read"); err != nil {
+		return nil, err
 	}
 	b := s.run.batches[s.at]
 	s.at++

@@ -24,6 +24,7 @@ type slice struct {
 	at     int
 	fail   int // the row to fail at
 	fails  bool
+	failed bool
 	closed bool
 }
 
@@ -36,6 +37,7 @@ func (s *slice) Next(ctx context.Context) (dataflow.Batch, error) {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case s.fails && s.at >= s.fail:
+		s.failed = true
 		return nil, errInput
 	case s.at >= int(s.b.NumRows()):
 		return nil, io.EOF
