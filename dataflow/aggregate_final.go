@@ -37,6 +37,7 @@ type spillWay[K comparable, A any] struct {
 func newFinal[K comparable, A any](r *run, at int, in *codec[Pair[K, A]], merge func(a, b A) A) *final[K, A] {
 	f := &final[K, A]{r: r, at: at, in: in, merge: merge}
 	f.b = newBudget(r.env, r.steps[at].Name, 0)
+	f.b.pressed = r.env.Spill == nil
 	r.atEnd(f.b.close)
 	r.atEnd(f.abort)
 	f.t = newTable[K, A](f.b, in.fields[0].layout)
@@ -49,9 +50,7 @@ func (f *final[K, A]) add(p Pair[K, A]) {
 	a, fresh := f.t.at(p.Key)
 	if a == nil {
 		f.spill()
-		if a, fresh = f.t.at(p.Key); a == nil {
-			f.outOfMemory() // a single key
-		}
+		a, fresh = f.first(p.Key)
 	}
 	if f.kept.keeper != nil {
 		f.kept.before(a, fresh)
@@ -66,11 +65,17 @@ func (f *final[K, A]) add(p Pair[K, A]) {
 	}
 }
 
-// spill moves all entries to the runs.
+// first is where the value of the only key lies: it cannot be done without.
+func (f *final[K, A]) first(k K) (a *A, fresh bool) {
+	f.b.pressed = true
+	a, fresh = f.t.at(k)
+	f.b.pressed = false
+	return a, fresh
+}
+
+// spill moves all entries to the runs. It is not called where there is nowhere to spill
+// to, or no use: there the budget is pressed.
 func (f *final[K, A]) spill() {
-	if f.r.env.Spill == nil || f.depth == spillDepth {
-		f.outOfMemory()
-	}
 	hash := f.in.fields[0].hash
 	f.t.each(func(k K, a *A) {
 		f.key = k
@@ -91,9 +96,6 @@ func (f *final[K, A]) spill() {
 	f.t.reset()
 	f.kept.reset()
 }
-
-// outOfMemory fails with an error that says who holds how much.
-func (f *final[K, A]) outOfMemory() { f.r.fail(f.b.m.Reserve(1 << 62)) }
 
 func (f *final[K, A]) open(i uint64) *spillWay[K, A] {
 	env := *f.r.env
@@ -158,6 +160,7 @@ func (f *final[K, A]) again(run SpillRun, emit func(K, A)) {
 		f.r.fail(err)
 	}
 	defer s.Close()
+	f.b.pressed = f.depth+1 == spillDepth
 	sub := &final[K, A]{r: f.r, at: f.at, in: f.in, merge: f.merge, b: f.b, depth: f.depth + 1}
 	sub.t = newTable[K, A](f.b, f.in.fields[0].layout)
 	sub.kept = newKept[A](f.b)

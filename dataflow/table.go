@@ -33,16 +33,26 @@ func newTable[K comparable, V any](b *budget, key *layout) table[K, V] {
 
 // A budget is what a table may take of its task's memory: a share with a limit.
 type budget struct {
-	m    *Memory
-	held int64
+	m       *Memory
+	held    int64
+	pressed bool // what is asked for cannot be done without
 }
 
 func newBudget(env *Env, name string, limit int64) *budget {
 	return &budget{m: env.Memory.Child(name, limit)}
 }
 
-// grow asks for n more bytes.
+// grow asks for n more bytes. A budget that is pressed has them, or ends the run.
 func (b *budget) grow(n int64) bool {
+	if b.pressed {
+		b.must(n)
+		return true
+	}
+	return b.spare(n)
+}
+
+// spare asks for n more bytes, which can be done without.
+func (b *budget) spare(n int64) bool {
 	if !b.m.TryReserve(n) {
 		return false
 	}

@@ -136,13 +136,8 @@ func (t *stringTable[K, V]) atLong(s string) (*V, bool) {
 			return &e.v, false
 		}
 	}
-	if need := int64(len(t.long) + longHead + len(s)); need > t.room {
-		room := max(2*t.room, need)
-		if !t.b.grow(room - t.room) {
-			return nil, true
-		}
-		t.room = room
-		t.long = append(make([]byte, 0, room), t.long...)
+	if need := int64(len(t.long) + longHead + len(s)); need > t.room && !t.growLong(need) {
+		return nil, true
 	}
 	v, _ := t.insert(i, h, &shortKey{h, longTag<<56 | uint64(len(t.long))})
 	if v != nil {
@@ -150,6 +145,22 @@ func (t *stringTable[K, V]) atLong(s string) (*V, bool) {
 		t.long = append(t.long, s...)
 	}
 	return v, true
+}
+
+// growLong makes room for so many bytes of long keys, and if it can for more to come.
+func (t *stringTable[K, V]) growLong(need int64) bool {
+	room := max(2*t.room, need)
+	if t.n == 0 && !t.b.spare(room-t.room) { // of the first key no more than must be
+		room = need
+		if !t.b.grow(room - t.room) {
+			return false
+		}
+	} else if t.n > 0 && !t.b.grow(room-t.room) {
+		return false
+	}
+	t.room = room
+	t.long = append(make([]byte, 0, room), t.long...)
+	return true
 }
 
 // longKey is the string of a long key; it lies in the table.
