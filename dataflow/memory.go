@@ -3,6 +3,7 @@ package dataflow
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // Memory is a tree of reservations: a task host's budget, its tasks' shares, their
@@ -17,10 +18,11 @@ type Memory struct {
 	own  int64   // of a borrower: what it need not borrow
 	pool *Memory // of a borrower: where it borrows the rest
 
+	refuse atomic.Pointer[func(n int64) bool]
+
 	mu         sync.Mutex
 	used, peak int64
 	scarce     bool
-	refuse     func(n int64) bool
 	left       []leaving // of a root
 	leftBytes  int64     // of them, not counted in used
 }
@@ -52,12 +54,8 @@ func (m *Memory) Scarce(is bool) {
 
 // Refuse has f asked by every TryReserve of m and what is below it, with the bytes
 // wanted: it takes nothing where f says true. For tests: f is what other tasks take and
-// give back between any two requests. It must not ask m.
-func (m *Memory) Refuse(f func(n int64) bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.refuse = f
-}
+// give back between any two requests, which it may do itself, by Reserve.
+func (m *Memory) Refuse(f func(n int64) bool) { m.refuse.Store(&f) }
 
 // Forget lets go of what tasks have left behind for others.
 func (m *Memory) Forget() {
@@ -68,6 +66,9 @@ func (m *Memory) Forget() {
 }
 
 func (m *Memory) reserve(n int64, must bool) bool {
+	if f := m.refuse.Load(); f != nil && !must && *f != nil && (*f)(n) {
+		return false
+	}
 	if !m.take(n, must) {
 		return false
 	}
@@ -91,9 +92,6 @@ func (m *Memory) take(n int64, must bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.limit > 0 && m.used+n > m.limit || m.scarce && !must {
-		return false
-	}
-	if !must && m.refuse != nil && m.refuse(n) {
 		return false
 	}
 	if more := m.borrowed(m.used+n) - m.borrowed(m.used); more > 0 && !m.pool.reserve(more, must) {

@@ -205,13 +205,13 @@ func TestMemoryRefuse(t *testing.T) {
 	child := root.Child("child", 0)
 	var asked []int64
 	root.Refuse(func(n int64) bool { asked = append(asked, n); return n > 10 })
-	if child.TryReserve(11) || !child.TryReserve(10) || root.TryReserve(95) {
+	if child.TryReserve(11) || !child.TryReserve(10) || root.TryReserve(70) {
 		t.Error("more or less is given than is not refused")
 	}
 	if err := child.Reserve(20); err != nil {
 		t.Error(err)
 	}
-	if len(asked) != 2 || root.Used() != 30 || child.Used() != 30 {
+	if len(asked) != 3 || root.Used() != 30 || child.Used() != 30 {
 		t.Errorf("asked for %v, used %d of %d", asked, child.Used(), root.Used())
 	}
 	root.Refuse(nil)

@@ -55,11 +55,11 @@ func directOf(numbers []arrow.Array, n int, mem *held, others int64) *direct {
 		return nil
 	}
 	if span+1 == uint64(n) && counted(numbers, least) {
-		mem.resize(others) // which is less
+		mem.trySet(others) // which is less
 		return &direct{least: least, rows: uint64(n)}
 	}
 	// Beside the entries: chain and mark of each row.
-	if !mem.resize(others + 4*int64(span+2) + 5*int64(n)) {
+	if !mem.trySet(others + 4*int64(span+2) + 5*int64(n)) {
 		return nil
 	}
 	return &direct{first: make([]int32, span+2), least: least}

@@ -126,13 +126,23 @@ func (h *held) must(n int64) error {
 	return nil
 }
 
-// resize holds n bytes, or what it did and says no.
-func (h *held) resize(n int64) bool {
+// trySet makes n bytes of what is reserved, which is less than to release it and to try
+// anew: another may be faster.
+func (h *held) trySet(n int64) bool {
 	if n > h.n {
 		return h.try(n - h.n)
 	}
 	h.release(h.n - n)
 	return true
+}
+
+// set is trySet for what cannot be done without.
+func (h *held) set(n int64) error {
+	if n > h.n {
+		return h.must(n - h.n)
+	}
+	h.release(h.n - n)
+	return nil
 }
 
 func (h *held) release(n int64) {

@@ -173,9 +173,8 @@ func (s *sampleStream) compact() error {
 		return err
 	}
 	releaseBatches(s.batches)
-	s.mem.releaseAll()
 	s.batches, s.stored = append(s.batches[:0], kept), len(refs)
-	return s.mem.must(order.BatchBytes(kept))
+	return s.mem.set(order.BatchBytes(kept))
 }
 
 // Close implements dataflow.Stream.

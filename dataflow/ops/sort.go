@@ -110,7 +110,7 @@ func (s *sorter) consume(ctx context.Context) error {
 			return err
 		}
 	}
-	s.drop()
+	s.forget()
 	var err error
 	s.out, err = s.merge(ctx)
 	return err
@@ -212,19 +212,28 @@ func (s *sorter) spillWith(extra int64) error {
 }
 
 func (s *sorter) dropScratch() {
-	s.keys, s.sort, s.refs, s.perm = order.Keys{}, order.Sorter{}, nil, nil
 	s.mem.release(s.scratch)
+	s.forgetScratch()
+}
+
+func (s *sorter) forgetScratch() {
+	s.keys, s.sort, s.refs, s.perm = order.Keys{}, order.Sorter{}, nil, nil
 	s.scratch = 0
 }
 
 // drop frees all that is in memory.
 func (s *sorter) drop() {
+	s.mem.release(s.bytes + s.scratch)
+	s.forget()
+}
+
+// forget lets go of all that is in memory, but not of what is reserved for it.
+func (s *sorter) forget() {
 	releaseBatches(s.batches)
-	s.mem.release(s.bytes)
 	s.batches, s.bytes = nil, 0
 	s.taker.Reset()
 	s.rows.Reset()
-	s.dropScratch()
+	s.forgetScratch()
 }
 
 // merge makes one stream of the runs, keeping their order, in passes of as many as
@@ -233,10 +242,13 @@ func (s *sorter) drop() {
 func (s *sorter) merge(ctx context.Context) (dataflow.Stream, error) {
 	each := 3 * max(s.widest, 1)
 	fan := len(s.runs)
-	for ; fan > 2 && !s.mem.try(int64(fan)*each); fan = max(2, fan/2) {
+	for ; fan > 2 && !s.mem.trySet(int64(fan)*each); fan = max(2, fan/2) {
 	}
-	if fan == 2 {
-		if err := s.mem.must(2 * each); err != nil {
+	switch fan {
+	case 1: // there is nothing to merge
+		s.mem.releaseAll()
+	case 2:
+		if err := s.mem.set(2 * each); err != nil {
 			return nil, err
 		}
 	}

@@ -167,22 +167,27 @@ func (s *topStream) compact() error {
 	if err != nil {
 		return err
 	}
-	s.free()
+	s.forget()
 	s.batches = append(s.batches, b)
 	s.best = len(perm)
 	s.rows.Add(s.best)
-	if err := s.mem.must(order.BatchBytes(b) + b.NumRows()*order.SortBytesPerRow); err != nil {
+	if err := s.mem.set(order.BatchBytes(b) + b.NumRows()*order.SortBytesPerRow); err != nil {
 		return err
 	}
 	return s.enc.Append(&s.keys, b)
 }
 
 func (s *topStream) free() {
+	s.forget()
+	s.mem.releaseAll()
+}
+
+// forget lets go of the rows, but not of what is reserved for them.
+func (s *topStream) forget() {
 	releaseBatches(s.batches)
 	s.batches = s.batches[:0]
 	s.keys.Reset()
 	s.rows.Reset()
-	s.mem.releaseAll()
 }
 
 // overflow hands what is kept, in its order, and the rest of the input to a sort.
