@@ -55,8 +55,8 @@ func TestShares(t *testing.T) {
 	}
 	f := newFake(t, "w1", 8)
 	f.do = func(t *divisipb.TaskSpec) *divisipb.FromWorker {
-		if t.GetId().GetStage() == 2 && t.GetId().GetIndex() > 0 {
-			return nil
+		if t.GetId().GetStage() == 2 {
+			return nil // not one is done when the coordinator ends
 		}
 		return do(t)
 	}
