@@ -11,11 +11,10 @@ import (
 // clockTick is USER_HZ, which Linux fixes at 100 for /proc.
 const clockTick = 100
 
-// process is a line of /proc/<pid>/stat with the peak of its memory.
+// process is a line of /proc/<pid>/stat.
 type process struct {
 	pid, parent int
 	cpu         float64 // seconds of itself and of children it has waited for
-	peak        int64   // VmHWM
 }
 
 // family lists pid and all its descendants that are alive.
@@ -55,7 +54,6 @@ func family(root int) []process {
 		pid := todo[len(todo)-1]
 		todo = append(todo[:len(todo)-1], children[pid]...)
 		if p, ok := all[pid]; ok {
-			p.peak = peakMemory(pid)
 			out = append(out, p)
 		}
 	}

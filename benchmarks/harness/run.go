@@ -135,6 +135,17 @@ const sampling = 100 * time.Millisecond
 // Peak is the most memory that a process has had, in bytes; 0 if there is no such process.
 func Peak(pid int) int64 { return peakMemory(pid) }
 
+// beginning says that a process is this one's memory still, of which it makes a program's
+// in a moment.
+func beginning(p process) bool {
+	mine, err := os.Readlink("/proc/self/exe")
+	if err != nil || p.parent != os.Getpid() {
+		return false
+	}
+	its, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.pid))
+	return err != nil || its == mine
+}
+
 // watchPeak samples the family's peaks until the returned function is called; that
 // gives the largest of any process but this one.
 func watchPeak(root int) func() int64 {
@@ -143,8 +154,8 @@ func watchPeak(root int) func() int64 {
 		var peak int64
 		look := func() {
 			for _, p := range family(root) {
-				if p.pid != os.Getpid() {
-					peak = max(peak, p.peak)
+				if p.pid != os.Getpid() && !beginning(p) {
+					peak = max(peak, peakMemory(p.pid))
 				}
 			}
 		}
