@@ -53,7 +53,7 @@ func TestRandomLives(t *testing.T) {
 			l.checkSums(seed)
 		}
 	}
-	if ends[Succeeded] < seeds/3 || ends[Canceled] < seeds/50 || copies < int64(seeds/5) || cuts < seeds/15 || shares < seeds/5 {
+	if ends[Succeeded] < seeds/3 || ends[Canceled] < seeds/50 || copies < int64(seeds/10) || cuts < seeds/15 || shares < seeds/5 {
 		t.Errorf("the lives ended %v, with %d copies, %d cuts and %d shares of partitions", ends, copies, cuts, shares)
 	}
 	t.Log(ends)
