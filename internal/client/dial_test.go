@@ -89,3 +89,27 @@ func TestWatchGoesToTheSuccessor(t *testing.T) {
 		t.Errorf("the client stays at %v", c.Cluster())
 	}
 }
+
+// A call goes on at the successor also when it is another call that has found out that
+// the coordinator does not answer, and has left the connection of both.
+func TestCallsGoToTheSuccessorTogether(t *testing.T) {
+	second := &fake{epoch: 2}
+	second.standby.Store(true)
+	c, err := Dial(t.Context(), serve(t, &fake{epoch: 1})+","+serve(t, second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	left := c.current()
+	second.standby.Store(false)
+	calls := 0
+	r, err := retry(t.Context(), c, func(ctx context.Context, rpc pb.ClientClient) (*pb.HelloReply, error) {
+		if calls++; calls == 1 && !c.follow(ctx, left) {
+			t.Error("the successor is not found")
+		}
+		return rpc.Hello(ctx, &pb.HelloRequest{})
+	})
+	if err != nil || calls != 2 || r.GetEpoch() != 2 {
+		t.Errorf("after %d calls: %v, %v", calls, r, err)
+	}
+}

@@ -25,7 +25,8 @@ var errSilent = status.Error(codes.Unavailable, "the coordinator does not answer
 func silent(ctx context.Context) bool { return context.Cause(ctx) == errSilent }
 
 // guarded calls f on a link. Where there are several coordinators, the call ends when its
-// one does not answer any more; gone says so.
+// one does not answer any more, or when another call has found that out and left the link;
+// gone says so.
 func guarded[T any](ctx context.Context, c *Client, l *link, f func(context.Context, pb.ClientClient) (T, error)) (r T, gone bool, err error) {
 	if len(c.addrs) < 2 {
 		r, err = f(ctx, l.rpc)
@@ -38,7 +39,8 @@ func guarded[T any](ctx context.Context, c *Client, l *link, f func(context.Cont
 		pulse(gctx, l, cancel)
 	}()
 	r, err = f(gctx, l.rpc)
-	if gone = silent(gctx); gone && err != nil {
+	gone = silent(gctx) || ctx.Err() == nil && status.Code(err) == codes.Canceled && c.current() != l
+	if gone && err != nil {
 		err = errSilent
 	}
 	cancel(nil)
