@@ -39,6 +39,10 @@ func (j *Job) failed(e Failure) {
 	case e.Killed && t.kills+1 >= crowdKills: // which of the host's tasks did it is seen only of one that is alone
 		r.Alone = true
 	}
+	kind := e.Kind
+	if kind == dataflow.DiskFull && slices.Contains(t.exclude, e.Worker.ID) {
+		kind = dataflow.Transient // there is nowhere else: wait for room
+	}
 	j.record(r)
 	j.do(Ack{Attempt: e.Attempt, Worker: e.Worker, Lost: true})
 	if t.doom != "" {
@@ -57,7 +61,7 @@ func (j *Job) failed(e Failure) {
 			return
 		}
 	}
-	j.again(t, e.Kind)
+	j.again(t, kind)
 }
 
 // giveUpOn ends the job for a task that is not tried again, or the cleaning of a sink.
