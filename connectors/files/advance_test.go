@@ -1,7 +1,9 @@
 package files_test
 
 import (
+	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -46,4 +48,28 @@ func TestControlTasksAdvance(t *testing.T) {
 	check("clean", 1, sink.Clean(ctx, c))
 	_, err = mustSource(t, files.SourceArgs{Paths: []string{out}, Format: "text"}).Splits(ctx, dataflow.SplitHint{Slots: 2})
 	check("splits", parts, err)
+}
+
+// TestWritersAdvance: a batch may have rows of many folders, and each of its files is a
+// sign that the task gets on.
+func TestWritersAdvance(t *testing.T) {
+	const folders = 30
+	sink := mustSink(t, files.SinkArgs{Path: filepath.Join(t.TempDir(), "out"), Format: "jsonl", PartitionBy: []string{"k"}})
+	c := dataflow.Commit{Job: "job", Mode: dataflow.Fail}
+	c.Prepared = must(sink.Prepare(t.Context(), c))
+	w := must(sink.Open(&dataflow.Env{Context: t.Context(), Task: dataflow.TaskID{Job: "job"}, Output: dataflow.Output{Commit: c}, Counters: dataflow.NewCounters()}))
+	var rows []string
+	for i := range folders {
+		rows = append(rows, fmt.Sprintf(`{"k":"k%02d","x":1,"d":null}`, i))
+	}
+	signs := 0
+	ctx := dataflow.WithAdvance(t.Context(), func() { signs++ })
+	check(t, w.Write(ctx, folderRows(t, "["+strings.Join(rows, ",")+"]")))
+	if signs != folders-1 {
+		t.Errorf("%d signs, and all %d files but the last are written", signs, folders)
+	}
+	must(w.Seal(ctx))
+	if signs != folders {
+		t.Errorf("%d signs for %d files", signs, folders)
+	}
 }

@@ -126,6 +126,7 @@ func (p *part) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	dataflow.Advance(ctx) // a batch may have rows of thousands of folders
 	p.file = nil
 	p.sealed = append(p.sealed, sealed)
 	p.receipt.Bytes += f.counter.n

@@ -30,8 +30,8 @@ type Progress struct {
 	Waited   time.Duration // of that, for blocks of others
 }
 
-// Amounts grow as long as an attempt gets on: Steps of a control task, the others of
-// a stage's.
+// Amounts grow as long as an attempt gets on: Steps of a control task and of a sink's
+// writer, the others of a stage's.
 type Amounts struct{ RowsIn, BytesIn, RowsOut, BytesOut, BytesSpilled, Steps int64 }
 
 // pace is what is known of how an attempt gets on.

@@ -41,7 +41,7 @@ type attempt struct {
 	cuts   cuts
 
 	rowsIn, bytesIn, rowsOut, bytesOut, spilled atomic.Int64
-	steps                                       atomic.Int64 // of a control task
+	steps                                       atomic.Int64 // calls of dataflow.Advance
 	movedAt                                     atomic.Int64 // since started, nanoseconds
 }
 
@@ -49,6 +49,11 @@ type attempt struct {
 func (a *attempt) moved(rowsIn int64) {
 	a.rowsIn.Add(rowsIn)
 	a.movedAt.Store(int64(time.Since(a.started)))
+}
+
+// advancing is ctx under which dataflow.Advance says that the attempt gets on.
+func (a *attempt) advancing(ctx context.Context) context.Context {
+	return dataflow.WithAdvance(ctx, func() { a.steps.Add(1); a.moved(0) })
 }
 
 // run runs the attempt and reports how it ended.
@@ -198,7 +203,7 @@ func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
 		return nil, err
 	}
 	result = &pb.TaskResult{Id: a.spec.Id, Kind: a.spec.Kind, Cut: a.cuts.close()}
-	if err := out.seal(env.Context, result); err != nil {
+	if err := out.seal(a.advancing(env.Context), result); err != nil {
 		return nil, err
 	}
 	sealed = true
@@ -211,6 +216,7 @@ func (a *attempt) work(env *dataflow.Env) (result *pb.TaskResult, err error) {
 
 // drive moves every batch from the stage to the output, and closes the stage.
 func (a *attempt) drive(env *dataflow.Env, in dataflow.Stream, out *output) error {
+	writing := a.advancing(env.Context)
 	for {
 		b, err := in.Next(env.Context)
 		if err == io.EOF {
@@ -220,7 +226,7 @@ func (a *attempt) drive(env *dataflow.Env, in dataflow.Stream, out *output) erro
 			return errors.Join(err, in.Close())
 		}
 		rows := b.NumRows()
-		err = out.write(env.Context, b)
+		err = out.write(writing, b)
 		b.Release()
 		if err != nil {
 			return errors.Join(err, in.Close())
@@ -236,7 +242,7 @@ func (a *attempt) drive(env *dataflow.Env, in dataflow.Stream, out *output) erro
 // control runs one of the tasks that a job needs beside its stages.
 func (a *attempt) control(env *dataflow.Env) (*pb.TaskResult, error) {
 	h := a.host
-	ctx := dataflow.WithAdvance(env.Context, func() { a.steps.Add(1); a.moved(0) })
+	ctx := a.advancing(env.Context)
 	target := int(a.spec.Target)
 	result := &pb.TaskResult{Id: a.spec.Id, Kind: a.spec.Kind}
 	targets := len(h.program.Plan.Sinks)

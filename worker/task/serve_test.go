@@ -174,18 +174,27 @@ func (stubSink) Publish(_ context.Context, c dataflow.Commit, won []dataflow.Rec
 func (stubSink) Clean(ctx context.Context, _ dataflow.Commit) error {
 	s := stubOf()
 	if s.say == "wait clean" {
-		for range 3 {
-			dataflow.Advance(ctx)
-		}
-		<-ctx.Done()
-		return ctx.Err()
+		return advanceAndWait(ctx)
 	}
 	return s.note("clean")
 }
 
+func advanceAndWait(ctx context.Context) error {
+	for range 3 {
+		dataflow.Advance(ctx)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 type stubWriter struct{ s *stub }
 
-func (w *stubWriter) Write(_ context.Context, b dataflow.Batch) error { return w.s.note("write") }
+func (w *stubWriter) Write(ctx context.Context, b dataflow.Batch) error {
+	if w.s.say == "wait write" {
+		return advanceAndWait(ctx)
+	}
+	return w.s.note("write")
+}
 
 func (w *stubWriter) Seal(context.Context) (dataflow.Receipt, error) {
 	return dataflow.Receipt{Rows: 9, Bytes: 99, Hash: 999, Payload: []byte("sealed")}, w.s.note("seal")
@@ -462,22 +471,27 @@ func TestCancelAborts(t *testing.T) {
 	r.clean()
 }
 
-// A control task tells what it has done so far, and can be cancelled.
-func TestControlTasksAdvance(t *testing.T) {
-	r := newRig(t, "wait clean", copyJob, copyJob)
-	r.ready()
-	spec := r.spec(pb.TaskKind_TASK_KIND_CLEAN)
-	r.send(&pb.ToHost{Body: &pb.ToHost_Run{Run: spec}})
-	for p := range r.beats { // one may have been on its way
-		if len(p.Tasks) == 1 && p.Tasks[0].Steps == 3 {
-			break
-		}
+// A control task, and a writer within a batch, tell what they have done so far, and can
+// be cancelled.
+func TestStepsAreTold(t *testing.T) {
+	for what, kind := range map[string]pb.TaskKind{"clean": pb.TaskKind_TASK_KIND_CLEAN, "write": pb.TaskKind_TASK_KIND_RUN} {
+		t.Run(what, func(t *testing.T) {
+			r := newRig(t, "wait "+what, copyJob, copyJob)
+			r.ready()
+			spec := r.spec(kind)
+			r.send(&pb.ToHost{Body: &pb.ToHost_Run{Run: spec}})
+			for p := range r.beats { // one may have been on its way
+				if len(p.Tasks) == 1 && p.Tasks[0].Steps == 3 {
+					break
+				}
+			}
+			r.send(&pb.ToHost{Body: &pb.ToHost_Cancel{Cancel: &pb.CancelTask{Id: spec.Id, Why: "it hangs"}}})
+			if f := r.next().GetFailure(); f == nil || dataflow.Kind(f.ErrorKind) != dataflow.Canceled || !strings.Contains(f.Message, "it hangs") {
+				t.Errorf("failure: %v", f)
+			}
+			r.clean()
+		})
 	}
-	r.send(&pb.ToHost{Body: &pb.ToHost_Cancel{Cancel: &pb.CancelTask{Id: spec.Id, Why: "it hangs"}}})
-	if f := r.next().GetFailure(); f == nil || dataflow.Kind(f.ErrorKind) != dataflow.Canceled || !strings.Contains(f.Message, "it hangs") {
-		t.Errorf("failure: %v", f)
-	}
-	r.clean()
 }
 
 // The end of the worker ends attempts, and they clean up.
