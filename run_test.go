@@ -23,7 +23,11 @@ import (
 )
 
 // Whatever a run starts has ended when it returns.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if !clusterProcess() {
+		goleak.VerifyTestMain(m)
+	}
+}
 
 func wordcount(j *df.Job) {
 	df.Write(df.Count(df.Words(df.Read(j, df.Lines(j.Arg(0))))), df.TSV[df.Pair[string, int64]](j.Arg(1)))

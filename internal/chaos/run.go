@@ -18,6 +18,7 @@ type Trial struct {
 	Job     func(ctx context.Context) error // runs it to its end
 	Output  string                          // its folder
 	Want    []string                        // its lines, sorted
+	Check   func() string                   // instead of Want: what is wrong with it, "": nothing
 	Limit   time.Duration                   // for the job; it guards, it does not measure
 }
 
@@ -56,6 +57,10 @@ func (t Trial) Run(ctx context.Context) (*Report, error) {
 	}
 	if err != nil {
 		r.Wrong = append(r.Wrong, fmt.Sprintf("the job failed: %v", err))
+	} else if t.Check != nil {
+		if w := t.Check(); w != "" {
+			r.Wrong = append(r.Wrong, "its output: "+w)
+		}
 	} else if lines, err := Lines(t.Output); err != nil {
 		r.Wrong = append(r.Wrong, fmt.Sprintf("its output: %v", err))
 	} else if d := Compare(lines, t.Want); d != "" {
