@@ -2,14 +2,19 @@ package parquet
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/metadata"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"github.com/divisi-data/divisi/connectors/files"
+	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/expr"
 )
 
@@ -50,6 +55,27 @@ func (f *openFile) openColumn(mem memory.Allocator, field int, leaves map[int]bo
 		return nil, err
 	}
 	return &arrowColumn{r: r, mem: mem}, nil
+}
+
+// canDecode refuses what the library gives up on in the middle of a page: values of a
+// fixed length that are written as differences of their bytes.
+func (s *stream) canDecode(rg *metadata.RowGroupMetaData) error {
+	for leaf := range s.leaves {
+		d := s.pq.MetaData().Schema.Column(leaf)
+		if d.PhysicalType() != parquet.Types.FixedLenByteArray {
+			continue
+		}
+		chunk, err := rg.ColumnChunk(leaf)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(chunk.Encodings(), parquet.Encodings.DeltaByteArray) {
+			return &dataflow.Error{Op: "parquet.Read", Path: s.in.Path, Kind: dataflow.User,
+				Err: dataflow.Mark(fmt.Errorf("column %s: values of a fixed length are not read where they are encoded as DELTA_BYTE_ARRAY", d.Path()), errors.ErrUnsupported),
+				Try: "write the file with another encoding, such as PLAIN, or with a dictionary"}
+		}
+	}
+	return nil
 }
 
 // arrowColumn is a column of any type, as the library reads it.

@@ -80,6 +80,9 @@ func (s *stream) plan() (err error) {
 				row += rg.NumRows()
 				continue
 			}
+			if err := s.canDecode(rg); err != nil {
+				return err
+			}
 			s.groups = append(s.groups, group{g, row, at, rg.NumRows(), max(0, rg.TotalByteSize())})
 			s.total += rg.NumRows()
 		}
