@@ -19,8 +19,11 @@ type RowOptions struct {
 	// Next returns the first record of a block without its end, and how many bytes
 	// to go on; nil: a line. It is never given an empty block.
 	Next func(block []byte) (record []byte, n int)
-	// Skip passes over the record at an offset (a header); nil: none.
-	Skip func(offset int64) bool
+	// Mark lets a file begin with a byte order mark, which belongs to no record.
+	Mark bool
+	// Skip says which records are no rows (a header, a blank line), and whether one is the
+	// file's first; nil: none.
+	Skip func(record []byte, first bool) bool
 	// Parser makes what parses records into the columns of b.
 	Parser func(b *array.RecordBuilder) (RowParser, error)
 }
@@ -110,11 +113,17 @@ func (r *Rows) expect(b dataflow.Batch) {
 // parse reads records until the block ends or the batch is full.
 func (r *Rows) parse() error {
 	data := r.block.Buffer.Bytes()
+	begin := r.block.Offset == 0 && r.at == 0
+	if begin && r.opt.Mark {
+		r.at = MarkLen(data)
+	}
 	for r.at < len(data) && len(r.offsets) < max(1, r.env.BatchRows) {
 		record, n := r.opt.Next(data[r.at:])
 		offset := r.block.Offset + int64(r.at)
 		r.at += n
-		if r.opt.Skip != nil && r.opt.Skip(offset) {
+		first := begin
+		begin = false
+		if r.opt.Skip != nil && r.opt.Skip(record, first) {
 			continue
 		}
 		if r.in.MaxRecordBytes > 0 && int64(len(record)) > r.in.MaxRecordBytes {

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"bytes"
 	"fmt"
 	"unicode/utf8"
 
@@ -31,6 +32,14 @@ func CheckText(op string, b dataflow.Batch, first int64) error {
 		}
 	}
 	return nil
+}
+
+// MarkLen is the length of the byte order mark that a text begins with, 0 where it has none.
+func MarkLen(text []byte) int {
+	if bytes.HasPrefix(text, []byte("\xef\xbb\xbf")) {
+		return 3
+	}
+	return 0
 }
 
 // textIn reports whether all texts of a column are UTF-8. It is fast, and may say no

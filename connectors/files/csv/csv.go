@@ -1,5 +1,6 @@
 // Package csv is comma-separated values as RFC 4180 has them: quoted fields may
-// hold delimiters, quotes and line ends.
+// hold delimiters, quotes and line ends. A byte order mark in front is passed over, and
+// so are blank lines where records have several fields.
 package csv
 
 import (
@@ -135,14 +136,14 @@ func (r reader) Open(env *dataflow.Env, in *files.Input, schema *arrow.Schema) (
 	if err != nil {
 		return nil, err
 	}
-	rows := files.RowOptions{Op: "csv.Read", Schema: schema, Parser: func(b *array.RecordBuilder) (files.RowParser, error) {
+	rows := files.RowOptions{Op: "csv.Read", Schema: schema, Mark: true, Parser: func(b *array.RecordBuilder) (files.RowParser, error) {
 		return newParser(r.dialect, b, places, width)
 	}}
 	if r.multiline {
 		rows.Next = r.next
 	}
-	if r.header {
-		rows.Skip = func(offset int64) bool { return offset == 0 }
+	rows.Skip = func(record []byte, first bool) bool {
+		return first && r.header || len(record) == 0 && width > 1 // of one column it is a null
 	}
 	s, err := files.NewRows(env, in, blocks, rows)
 	if err != nil {

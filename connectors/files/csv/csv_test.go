@@ -85,9 +85,37 @@ func TestCSVColumnsByName(t *testing.T) {
 	}
 }
 
+// Programs of the office put a byte order mark in front, and blank lines behind.
+func TestCSVMarkAndBlankLines(t *testing.T) {
+	one := arrow.NewSchema(strs.Fields()[:1], nil)
+	for _, c := range []struct {
+		data, options, want string
+		schema              *arrow.Schema
+	}{
+		{"\ufeffa,b\n1,2\n\n3,4\r\n\r\n", ``, `"1" | "2";"3" | "4"`, strs},
+		{"\ufeff\"b\",a\n1,2\n\n", `{"multiline":false}`, `"2" | "1"`, strs},
+		{"\ufeff1,2\n", `{"header":false}`, `"1" | "2"`, strs},
+		{"\ufeff\"1\",2\n\ufeff3,\"\n\n\"", `{"header":false}`, `"1" | "2";"\ufeff3" | "\n\n"`, strs},
+		{"\ufeffa,b", ``, ``, strs},
+		{"a\n\nx\n", ``, `null;"x"`, one}, // so is a null of the only column written
+	} {
+		r := filestest.Reader(t, "csv", files.ReadOptions{Schema: c.schema, Options: []byte(c.options)})
+		env, done := filestest.Env(t)
+		rows, err := filestest.ReadRange(env, r, c.schema, []byte(c.data), 0, int64(len(c.data)))
+		if got := strings.Join(rows, ";"); err != nil || got != c.want {
+			t.Errorf("%q %s: rows are %s, %v, want %s", c.data, c.options, got, err, c.want)
+		}
+		done()
+	}
+	inferred := filestest.SchemaOf(t, filestest.Reader(t, "csv", files.ReadOptions{}), []byte("\ufeffn,s\n1,x\n\n2,y\n"))
+	if got := inferred.Field(0); got.Name != "n" || got.Type.ID() != arrow.INT64 {
+		t.Errorf("the first column is %v, want n of int64", got)
+	}
+}
+
 func TestCSVBadRows(t *testing.T) {
 	schema := arrow.NewSchema([]arrow.Field{{Name: "w", Type: arrow.BinaryTypes.String}, {Name: "n", Type: arrow.PrimitiveTypes.Int32}}, nil)
-	for _, bad := range []string{"x", "x,1,2", "x,one", `"x"y,1`, ",1", ""} {
+	for _, bad := range []string{"x", "x,1,2", "x,one", `"x"y,1`, ",1", " "} {
 		data := []byte("w,n\na,1\n" + bad + "\nb,2\n")
 		r := filestest.Reader(t, "csv", files.ReadOptions{Schema: schema})
 		env, done := filestest.Env(t)

@@ -39,7 +39,7 @@ func (r reader) head(in *files.Input, n int) ([]fields, error) {
 			return nil, in.Fail("csv.Read", int64(len(buf)), err)
 		}
 		var out []fields
-		for at := 0; at < len(buf) && len(out) < n; {
+		for at := files.MarkLen(buf); at < len(buf) && len(out) < n; {
 			record, next, whole := r.record(buf[at:])
 			if !r.multiline {
 				record, next = files.NextLine(buf[at:])

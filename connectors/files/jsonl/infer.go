@@ -35,7 +35,7 @@ func infer(in *files.Input) (*arrow.Schema, error) {
 	}
 	buf = buf[:n]
 	var top shape
-	for rows, at := 0, 0; at < len(buf) && rows < sampleRows; rows++ {
+	for rows, at := 0, files.MarkLen(buf); at < len(buf) && rows < sampleRows; rows++ {
 		line, next := files.NextLine(buf[at:])
 		if at+next == len(buf) && !eof && rows > 0 {
 			break // perhaps cut

@@ -1,4 +1,5 @@
-// Package jsonl is one JSON object a line: its members are the columns.
+// Package jsonl is one JSON object a line: its members are the columns. A byte order
+// mark in front and blank lines are passed over.
 package jsonl
 
 import (
@@ -63,12 +64,15 @@ func (r reader) Open(env *dataflow.Env, in *files.Input, schema *arrow.Schema) (
 	if err != nil {
 		return nil, err
 	}
-	rows, err := files.NewRows(env, in, blocks, files.RowOptions{Op: "jsonl.Read", Schema: schema, Parser: NewParser})
+	rows, err := files.NewRows(env, in, blocks, files.RowOptions{Op: "jsonl.Read", Schema: schema, Mark: true, Skip: blank, Parser: NewParser})
 	if err != nil {
 		return nil, err
 	}
 	return rows, nil
 }
+
+// blank says that a line holds nothing at all, and so no bad record either.
+func blank(line []byte, _ bool) bool { return skipSpace(line, 0) == len(line) }
 
 func (format) Writer(o files.WriteOptions) (files.Writer, error) {
 	return writer{}, files.DecodeOptions("jsonl", o.Options, &options{})

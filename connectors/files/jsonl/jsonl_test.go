@@ -58,15 +58,34 @@ func TestJSONLInference(t *testing.T) {
 	}
 	defer st.Close()
 	rows, err := filestest.ReadAll(env, st, s)
-	if err != nil || bad != 2 || len(rows) != 2 || !strings.Contains(rows[1], `"é😀\n/"`) || !strings.Contains(rows[0], `"1" | null | null`) || !strings.Contains(rows[1], `"mixed"`) {
+	if err != nil || bad != 1 || len(rows) != 2 || !strings.Contains(rows[1], `"é😀\n/"`) || !strings.Contains(rows[0], `"1" | null | null`) || !strings.Contains(rows[1], `"mixed"`) {
 		t.Errorf("%d bad, rows %v, %v", bad, rows, err)
+	}
+}
+
+func TestJSONLMarkAndBlankLines(t *testing.T) {
+	data := []byte("\ufeff" + `{"a":1}` + "\n\n \t\r\n" + `{"a":2}` + "\n\n")
+	r := filestest.Reader(t, "jsonl", files.ReadOptions{})
+	s := filestest.SchemaOf(t, r, data)
+	env, done := filestest.Env(t)
+	defer done()
+	for cut := range int64(len(data)) {
+		first, err1 := filestest.ReadRange(env, r, s, data, 0, cut)
+		second, err2 := filestest.ReadRange(env, r, s, data, cut, int64(len(data)))
+		if rows := strings.Join(append(first, second...), ";"); err1 != nil || err2 != nil || rows != `"1";"2"` {
+			t.Errorf("cut at %d: rows are %s, %v, %v", cut, rows, err1, err2)
+		}
+	}
+	mark := []byte("\ufeff") // and nothing else
+	if rows, err := filestest.ReadRange(env, r, s, mark, 0, 3); err != nil || len(rows) != 0 {
+		t.Errorf("of a mark alone: %v, %v", rows, err)
 	}
 }
 
 func TestJSONLBadRows(t *testing.T) {
 	schema := arrow.NewSchema([]arrow.Field{{Name: "w", Type: arrow.BinaryTypes.String}, {Name: "l", Type: arrow.ListOf(arrow.PrimitiveTypes.Int32), Nullable: true}}, nil)
 	r := filestest.Reader(t, "jsonl", files.ReadOptions{Schema: schema})
-	for _, bad := range []string{`{`, `[]`, `{"w":null}`, `{}`, `{"w":"x","l":[1,"2"]}`, `{"w":"x","l":[1,3000000000]}`, `{"w":"x","l":7}`, ``, `{"w":"x"}{}`} {
+	for _, bad := range []string{`{`, `[]`, `{"w":null}`, `{}`, `{"w":"x","l":[1,"2"]}`, `{"w":"x","l":[1,3000000000]}`, `{"w":"x","l":7}`, `{"w":"x"}{}`} {
 		data := []byte(`{"w":"a","l":[1]}` + "\n" + bad + "\n" + `{"w":"b"}`)
 		env, done := filestest.Env(t)
 		if _, err := filestest.ReadRange(env, r, schema, data, 0, int64(len(data))); !errors.Is(err, dataflow.ErrMalformed) || !strings.Contains(err.Error(), "test.file:18:") {
