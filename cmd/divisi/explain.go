@@ -16,12 +16,14 @@ func explainCommand(a *app) *cobra.Command {
 	o := submitOptions{app: a}
 	format, analyzed := "text", false
 	cmd := &cobra.Command{
-		Use: "explain JOB|BINARY|GO-PACKAGE [-- ARGS...]", Short: "Print the plan of a job", Args: between(1, -1),
+		Use: "explain [flags] JOB|BINARY|GO-PACKAGE [-- ARGS...]", Short: "Print the plan of a job", Args: between(1, -1),
 		Long: "Print the plan of a program's job, or of one that was submitted.\n" +
 			"With --analyze also what its operators did: rows, bytes, time, spilled bytes, memory. A program's job is run\n" +
 			"for that: on the cluster that --cluster, --dir or DIVISI_CLUSTER names, else in its own process.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.take(args)
+			if err := o.take(cmd, args); err != nil {
+				return err
+			}
 			if !o.isProgram() {
 				if err := flagsBehind(cmd, o.args); err != nil {
 					return err

@@ -24,10 +24,12 @@ type runOptions struct {
 func runCommand(a *app) *cobra.Command {
 	o := runOptions{submitOptions: submitOptions{app: a}, progress: console.ProgressAuto}
 	cmd := &cobra.Command{
-		Use: "run BINARY|GO-PACKAGE [-- ARGS...]", Short: "Submit a job and follow it to its end", Args: between(1, -1),
+		Use: "run [flags] BINARY|GO-PACKAGE [-- ARGS...]", Short: "Submit a job and follow it to its end", Args: between(1, -1),
 		Long: "Submit a job, show its progress, and exit as it ended. Ctrl-C cancels the job.\nWith --dry-run nothing is executed: the inputs are looked up and their splits counted.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.take(args)
+			if err := o.take(cmd, args); err != nil {
+				return err
+			}
 			if o.dryRun {
 				return dryRun(cmd.Context(), o)
 			}

@@ -56,18 +56,39 @@ func (o *submitOptions) isProgram() bool {
 	return err == nil || strings.ContainsAny(o.target, `./\`)
 }
 
-// take keeps "--" where it stands: what comes before it is for the engine.
-func (o *submitOptions) take(args []string) {
+// clusterOnly are flags of the commands that job binaries do not have or, as --cluster,
+// would not heed when they only describe their job.
+var clusterOnly = []string{"cluster", "dir", "key", "queue", "priority", "disk-quota", "dry-run"}
+
+// take keeps "--" where it stands: what comes before it is for the engine, that is, flags
+// of job binaries. A flag of the command among them would be lost, so it is an error.
+func (o *submitOptions) take(cmd *cobra.Command, args []string) error {
 	o.target, o.args = args[0], args[1:]
+	if !o.isProgram() {
+		return nil
+	}
+	for rest := o.args; len(rest) > 0 && strings.HasPrefix(rest[0], "--") && rest[0] != "--"; rest = rest[1:] {
+		name, _, given := strings.Cut(rest[0][2:], "=")
+		f := cmd.Flags().Lookup(name)
+		if f != nil && slices.Contains(clusterOnly, name) {
+			return console.Exitf(console.Usage, "--%s stands behind the program, where the job's own arguments are: usage: %s", name, cmd.UseLine())
+		}
+		if f != nil && f.NoOptDefVal == "" && !given && len(rest) > 1 { // its value
+			rest = rest[1:]
+		}
+	}
+	return nil
 }
 
 func submitCommand(a *app) *cobra.Command {
 	o := submitOptions{app: a}
 	cmd := &cobra.Command{
-		Use: "submit BINARY|GO-PACKAGE [-- ARGS...]", Short: "Submit a job; prints its id", Args: between(1, -1),
+		Use: "submit [flags] BINARY|GO-PACKAGE [-- ARGS...]", Short: "Submit a job; prints its id", Args: between(1, -1),
 		Long: "Submit a job to a cluster and print its id, alone, on standard output.\nA Go package is built first (CGO_ENABLED=0 -trimpath), for the platform of the workers.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.take(args)
+			if err := o.take(cmd, args); err != nil {
+				return err
+			}
 			c, err := a.dialPatiently(cmd.Context())
 			if err != nil {
 				return err
