@@ -3,6 +3,7 @@ package streaming
 import (
 	"fmt"
 	"iter"
+	"math"
 	"math/big"
 	"strconv"
 	"strings"
@@ -42,7 +43,7 @@ var aggregates = map[string]func(values iter.Seq[string]) (string, error){
 			}
 			sum += n
 		}
-		return strconv.FormatFloat(sum, 'f', -1, 64), nil
+		return javaDouble(sum), nil
 	},
 	"StringValueMax": best(text, func(a, b string) bool { return a > b }),
 	"StringValueMin": best(text, func(a, b string) bool { return a < b }),
@@ -55,6 +56,30 @@ var aggregates = map[string]func(values iter.Seq[string]) (string, error){
 		}
 		return strconv.Itoa(n), nil
 	},
+}
+
+// javaDouble prints a number as Java's Double.toString does: shortest, with a point, and
+// with an exponent where it is below a thousandth or from ten millions on.
+func javaDouble(f float64) string {
+	abs := math.Abs(f)
+	switch {
+	case math.IsNaN(f):
+		return "NaN"
+	case math.IsInf(f, 0):
+		return strings.TrimPrefix(strconv.FormatFloat(f, 'g', -1, 64), "+") + "inity"
+	case abs == 0 || abs >= 1e-3 && abs < 1e7:
+		text := strconv.FormatFloat(f, 'f', -1, 64)
+		if !strings.Contains(text, ".") {
+			text += ".0"
+		}
+		return text
+	}
+	digits, exponent, _ := strings.Cut(strconv.FormatFloat(f, 'e', -1, 64), "e")
+	if !strings.Contains(digits, ".") {
+		digits += ".0"
+	}
+	n, _ := strconv.Atoi(exponent)
+	return digits + "E" + strconv.Itoa(n)
 }
 
 func long(v string) (int64, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -218,6 +219,18 @@ func TestMissingFields(t *testing.T) {
 			if c := bytes.Compare(a, b); c > 0 || c == 0 && options != "-k1.3,1.3" {
 				t.Errorf("%s: %q and %q: %x, %x", options, want[i], want[i+1], a, b)
 			}
+		}
+	}
+}
+
+// TestJavaDouble: what Java prints for these numbers.
+func TestJavaDouble(t *testing.T) {
+	for want, f := range map[string]float64{
+		"0.0": 0, "-0.0": math.Copysign(0, -1), "10000.0": 1e4, "9999999.5": 9999999.5, "1.0E7": 1e7, "-1.25E10": -1.25e10,
+		"0.001": 1e-3, "9.99E-4": 9.99e-4, "1.7976931348623157E308": math.MaxFloat64, "NaN": math.NaN(), "Infinity": math.Inf(1), "-Infinity": math.Inf(-1),
+	} {
+		if got := javaDouble(f); got != want {
+			t.Errorf("%v: %s, want %s", f, got, want)
 		}
 	}
 }
