@@ -52,14 +52,14 @@ func open(_ context.Context, uri string) (storage.Filesystem, string, error) {
 	if isURI {
 		p = strings.TrimPrefix(p, "localhost")
 		if !strings.HasPrefix(p, "/") {
-			return nil, "", failed("resolve", uri, errors.New("a file URI has three slashes and an absolute path: file:///data/in; for a relative path leave the scheme away"))
+			return nil, "", failed("resolve", uri, storage.Invalid(errors.New("a file URI has three slashes and an absolute path: file:///data/in; for a relative path leave the scheme away")))
 		}
 	}
 	if p == "" {
-		return nil, "", failed("resolve", uri, errors.New("the path is empty"))
+		return nil, "", failed("resolve", uri, storage.Invalid(errors.New("the path is empty")))
 	}
 	if strings.IndexByte(p, 0) >= 0 {
-		return nil, "", failed("resolve", uri, errors.New("the path holds a zero byte"))
+		return nil, "", failed("resolve", uri, storage.Invalid(errors.New("the path holds a zero byte")))
 	}
 	p = filepath.FromSlash(p)
 	if from := os.Getenv(workDirEnv); from != "" && !filepath.IsAbs(p) {

@@ -68,8 +68,8 @@ func TestResolve(t *testing.T) {
 	}
 	for uri, says := range map[string]string{"": "empty", "file://": "three slashes", "file://host/a": "three slashes", "file://a": "three slashes", "a\x00b": "zero byte"} {
 		_, _, err := storage.Resolve(t.Context(), uri)
-		if e, ok := errors.AsType[*storage.Error](err); !ok || e.Path != uri || !strings.Contains(err.Error(), says) {
-			t.Errorf("Resolve(%q): %v, want %q", uri, err, says)
+		if e, ok := errors.AsType[*storage.Error](err); !ok || e.Path != uri || !strings.Contains(err.Error(), says) || !errors.Is(err, storage.ErrInvalid) {
+			t.Errorf("Resolve(%q): %v, want ErrInvalid and %q", uri, err, says)
 		}
 	}
 	for _, name := range []string{"a", "", "./a"} {
