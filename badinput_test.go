@@ -124,6 +124,7 @@ type badRow struct {
 	out   string // a new folder's where it is ""
 	is    error  // what errors.Is finds
 	says  []string
+	hides string // what no error says
 	mode  df.Mode
 	slots int // 2 where it is 0
 	// tried: the failure may pass, so it is tried again before the job fails.
@@ -164,6 +165,9 @@ func (c badRow) run(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}
+	}
+	if c.hides != "" && strings.Contains(err.Error(), c.hides) {
+		t.Errorf("the error shows %q: %v", c.hides, err)
 	}
 	if again := sum.Retries > 0 || strings.Contains(err.Error(), "times, the last time"); again != c.tried {
 		t.Errorf("tried again: %v, want %v: %v", again, c.tried, err)

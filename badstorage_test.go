@@ -106,7 +106,9 @@ func TestBadS3Settings(t *testing.T) {
 		{name: "no bucket", job: copyLines, in: "s3://", is: storage.ErrInvalid, says: []string{"s3://bucket/key"}},
 		{name: "no name of a bucket", job: copyLines, in: "s3://My_Bucket!/in", is: storage.ErrInvalid, says: []string{"My_Bucket!"}},
 		{name: "no name of a bucket, to write", job: copyLines, in: in, out: "s3://My_Bucket!/out", is: storage.ErrInvalid, says: []string{"My_Bucket!"}},
-		{name: "a password in the name", job: copyLines, in: "s3://tester:" + "hunter2" + "@bucket/in", is: storage.ErrInvalid, says: []string{"AWS_SECRET_ACCESS_KEY"}},
+		{name: "a password in the name", job: copyLines, in: "s3://tester:" + "hunter2" + "@bucket/in", is: storage.ErrInvalid, says: []string{"s3://bucket/in", "AWS_SECRET_ACCESS_KEY"}, hides: "hunter2"},
+		{name: "a password in the name, to write", job: copyLines, in: in, out: "s3://tester:" + "hunter2" + "@bucket/out", is: storage.ErrInvalid, says: []string{"s3://bucket/out", "AWS_SECRET_ACCESS_KEY"}, hides: "hunter2"},
+		{name: "a password for a store that is not known", job: copyLines, in: "ftp://tester:" + "hunter2" + "@host/in", is: storage.ErrNoDriver, says: []string{"ftp://host/in", "s3"}, hides: "hunter2"},
 	})
 	t.Run("an endpoint that is none", func(t *testing.T) {
 		aws(t, "ftp://host/path", "tester", secret)
@@ -171,15 +173,15 @@ func TestBadHDFSSettings(t *testing.T) {
 	}
 	for _, c := range []struct{ name, property, value, in, says string }{
 		{"no cluster is named", "fs.defaultFS", "file:///", "hdfs:///in", "fs.defaultFS"},
-		{"a user in the name", "x", "y", "hdfs://me@host/in", "HADOOP_USER_NAME"},
+		{"a user in the name", "x", "y", "hdfs://me:" + "hunter2" + "@host/in", "HADOOP_USER_NAME"},
 		{"a nameservice without addresses", "dfs.nameservices", "ns", "hdfs://ns/in", "dfs.namenode.rpc-address.ns"},
 		{"a mask that is none", "fs.permissions.umask-mode", "u=rwx", "hdfs://host/in", "octal"},
 		{"a replication that is none", "dfs.replication", "many", "hdfs://host/in", "dfs.replication"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			site(t, c.property, c.value)
-			badRow{job: copyLines, in: c.in, is: storage.ErrInvalid, says: []string{c.in, c.says}}.run(t)
-			badRow{job: copyLines, in: in, out: c.in, is: storage.ErrInvalid, says: []string{c.in, c.says}}.run(t)
+			badRow{job: copyLines, in: c.in, is: storage.ErrInvalid, says: []string{storage.Shown(c.in), c.says}, hides: "hunter2"}.run(t)
+			badRow{job: copyLines, in: in, out: c.in, is: storage.ErrInvalid, says: []string{storage.Shown(c.in), c.says}, hides: "hunter2"}.run(t)
 		})
 	}
 	t.Run("no configuration", func(t *testing.T) {

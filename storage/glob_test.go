@@ -30,6 +30,17 @@ func fill(t *testing.T, names ...string) (base string) {
 	return "mem://" + host + "/"
 }
 
+func TestShown(t *testing.T) {
+	for uri, want := range map[string]string{
+		"s3://key:se@cret@bucket/a@b": "s3://bucket/a@b", "hdfs://ann@host:1/x": "hdfs://host:1/x", "ftp://u@h": "ftp://h",
+		"s3://bucket/a@b": "s3://bucket/a@b", "file:///a@b": "file:///a@b", "/a@b": "/a@b", "a@b/c": "a@b/c", "": "",
+	} {
+		if got := storage.Shown(uri); got != want {
+			t.Errorf("%q: %q, want %q", uri, got, want)
+		}
+	}
+}
+
 func TestGlob(t *testing.T) {
 	base := fill(t,
 		"in/a.txt", "in/b.txt", "in/c.csv", "in/_SUCCESS", "in/.hidden", "in/_tmp/x.txt",

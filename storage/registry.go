@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -62,9 +63,24 @@ func Resolve(ctx context.Context, uri string) (Filesystem, string, error) {
 	d, ok := registry.drivers[Scheme(uri)]
 	registry.RUnlock()
 	if !ok {
-		return nil, "", &Error{Op: "resolve", Path: uri, Err: fmt.Errorf("%s://: %w (have %s)", Scheme(uri), ErrNoDriver, schemes())}
+		return nil, "", &Error{Op: "resolve", Path: Shown(uri), Err: fmt.Errorf("%s://: %w (have %s)", Scheme(uri), ErrNoDriver, schemes())}
 	}
-	return d.Open(ctx, uri)
+	fsys, name, err := d.Open(ctx, uri)
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Path = Shown(e.Path)
+	}
+	return fsys, name, err
+}
+
+// Shown is uri for errors and logs: without what stands before an @ in front of its path,
+// which may be a password.
+func Shown(uri string) string {
+	scheme, rest, ok := strings.Cut(uri, "://")
+	if !ok {
+		return uri
+	}
+	authority, _, _ := strings.Cut(rest, "/")
+	return scheme + "://" + rest[strings.LastIndexByte(authority, '@')+1:]
 }
 
 // URI is what a user would write for name on base's filesystem.

@@ -124,6 +124,7 @@ func storageError(op, path string, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
+	path = storage.Shown(path)
 	kind := dataflow.KindOf(err)
 	switch {
 	case errors.Is(err, storage.ErrChanged):
