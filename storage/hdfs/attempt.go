@@ -173,7 +173,7 @@ func anchorOf(n namenode, name string, near bool) (string, error) {
 		case err != nil:
 			return "", err
 		case kind(s) != isDir:
-			return "", fmt.Errorf("%s: %w", dir, syscall.ENOTDIR)
+			return "", storage.Invalid(fmt.Errorf("%s is a file and no folder: %w", dir, syscall.ENOTDIR))
 		}
 		if nearest == "" {
 			nearest = dir

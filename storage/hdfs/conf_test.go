@@ -1,6 +1,8 @@
 package hdfs
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/divisi-data/divisi/storage"
 	"github.com/jcmturner/gokrb5/v8/keytab"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // configure writes a configuration folder, lines of "file name=value", and points
@@ -199,5 +203,23 @@ func TestOwnerFolder(t *testing.T) {
 			t.Errorf("owner %q has folder %q (others: %q)", owner, folder, all)
 		}
 		all = append(all, folder)
+	}
+}
+
+// fileEverywhere is a NameNode that takes every name for a file.
+type fileEverywhere struct{}
+
+func (fileEverywhere) Execute(_ string, _, resp proto.Message) error {
+	m := resp.ProtoReflect()
+	status := m.Mutable(m.Descriptor().Fields().ByName("fs")).Message()
+	status.Set(status.Descriptor().Fields().ByName("fileType"), protoreflect.ValueOfEnum(isFile))
+	return nil
+}
+
+// TestBelowAFile: that a file is no folder does not pass, so nobody waits for it.
+func TestBelowAFile(t *testing.T) {
+	_, err := anchorOf(fileEverywhere{}, "/file/new", false)
+	if !errors.Is(err, storage.ErrInvalid) || passing(err) || !strings.Contains(fmt.Sprint(err), "/file is a file") {
+		t.Errorf("%v, want ErrInvalid at once", err)
 	}
 }
