@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/divisi-data/divisi/internal/console"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -23,6 +24,9 @@ func lsCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List jobs, newest first", Args: between(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.limit < 0 {
+				return console.Exitf(console.Usage, "--limit %d: want a number from 0 on", o.limit)
+			}
 			c, err := a.dial(cmd.Context())
 			if err != nil {
 				return err
