@@ -38,8 +38,13 @@ func (s *state) leave(w *workerState, now job.Instant) {
 		w.leaving = &leaving{since: now, moves: map[taskKey]*move{}}
 	}
 	var targets []*workerState
+	away := false // one may come back soon, perhaps with what it has copied already
 	for _, o := range s.members {
-		if o != w && o.session != nil && !o.draining && !o.excluded && o.beat.GetDiskLow() == "" {
+		switch {
+		case o == w || o.draining || o.excluded:
+		case o.session == nil:
+			away = true
+		case o.beat.GetDiskLow() == "":
 			targets = append(targets, o)
 		}
 	}
@@ -60,7 +65,13 @@ func (s *state) leave(w *workerState, now job.Instant) {
 				left++ // asked for, not answered
 				continue
 			}
-			if m.tries == adoptTries || len(targets) == 0 {
+			if m.tries == adoptTries {
+				continue
+			}
+			if len(targets) == 0 {
+				if away {
+					left++
+				}
 				continue
 			}
 			i := left % len(targets)

@@ -242,6 +242,20 @@ func TestCopiesAreHeardOfFirst(t *testing.T) {
 	leaving.send(&divisipb.FromWorker{Body: &divisipb.FromWorker_Drained{Drained: &divisipb.Drained{}}})
 	staying.await("what to copy", func() bool { return len(staying.held[id]) == 3 })
 	staying.detach()
+	for away := false; !away; { // and while it is away nobody gives its copies up
+		var going bool
+		var err error
+		if away, err = ask(t.Context(), c.box, func(s *state) bool {
+			if s.workers["w2"].session != nil {
+				return false
+			}
+			s.leave(s.workers["w1"], s.clock())
+			going = s.workers["w1"].leaving.going
+			return true
+		}); err != nil || going {
+			t.Fatalf("the drained worker goes before the other is back (%v)", err)
+		}
+	}
 	f := &divisipb.TaskFailure{ErrorKind: int32(dataflow.InputLost), Message: "it was not here"}
 	leaving.mu.Lock()
 	for _, l := range leaving.launched {

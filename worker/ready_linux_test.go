@@ -147,6 +147,7 @@ func TestReadyProgramThatEnds(t *testing.T) {
 			r.started()
 			r.endJob(false)
 			_, pid := r.started()
+			r.w.closing.Wait() // it is kept by then
 			if long == time.Hour {
 				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 					t.Fatal(err)
