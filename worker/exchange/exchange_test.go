@@ -297,7 +297,11 @@ func TestPeersThatFailMidway(t *testing.T) {
 		"nothing at all": {func(pb.Exchange_FetchServer) error { return nil }, "EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := fetcher(t, FetcherConfig{Stall: 30 * time.Millisecond})
+			cfg := FetcherConfig{}
+			if strings.HasPrefix(name, "silent") {
+				cfg.Stall = 30 * time.Millisecond
+			}
+			f := fetcher(t, cfg)
 			l := shuffle.Location{Worker: "w1", Address: serve(t, &scripted{fetch: c.fetch})}
 			_, err := read(t, f, l, 0, 1)
 			wantLost(t, err, c.want)
