@@ -14,6 +14,7 @@ import (
 	"github.com/divisi-data/divisi/dataflow/plan"
 	"github.com/divisi-data/divisi/internal/client"
 	"github.com/divisi-data/divisi/internal/console"
+	"github.com/divisi-data/divisi/internal/security"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 	"github.com/divisi-data/divisi/worker/task"
 )
@@ -80,7 +81,13 @@ func run(name string, build func(*dataflow.Job), args []string, stdout, stderr i
 		slots = runtime.GOMAXPROCS(0)
 	}
 	if f.cluster != "" {
-		if c, err = client.DialPatiently(ctx, f.cluster); err != nil {
+		var id *security.Identity
+		if f.security != "" {
+			if id, err = security.Load(f.security, security.Client, nil); err != nil {
+				return err
+			}
+		}
+		if c, err = client.DialPatiently(ctx, f.cluster, client.As(id)); err != nil {
 			return err
 		}
 		defer c.Close()

@@ -14,6 +14,7 @@ import (
 // flags are those that every job binary has. They come before the job's own.
 type flags struct {
 	cluster     string
+	security    string // folder of a certificate
 	parallelism int
 	partitions  int
 	memory      console.Size
@@ -44,6 +45,8 @@ type flagSpec struct {
 var flagSpecs = []flagSpec{
 	{name: "cluster", value: "HOST:PORT[,HOST:PORT]", usage: "run there (or DIVISI_CLUSTER), several: of standbys; without it: in this process",
 		set: func(f *flags, v string) error { f.cluster = v; return nil }},
+	{name: "security", value: "DIR", usage: "folder of a client's certificate, for a cluster with TLS (or DIVISI_SECURITY)",
+		set: func(f *flags, v string) error { f.security = v; return nil }},
 	{name: "parallelism", value: "N", usage: "tasks at a time, in this process (default: cores)",
 		set: func(f *flags, v string) error { return positive(&f.parallelism, v) }},
 	{name: "partitions", value: "N", usage: "partitions of every shuffle that the job does not fix itself (default: chosen)",
@@ -88,7 +91,7 @@ var flagSpecs = []flagSpec{
 // parseFlags reads the engine's flags. The job's own arguments begin with the first
 // one that is none of them, or after "--".
 func parseFlags(args []string) (flags, []string, error) {
-	f := flags{cluster: os.Getenv("DIVISI_CLUSTER"), mode: dataflow.Fail, progress: console.ProgressAuto, output: "table"}
+	f := flags{cluster: os.Getenv("DIVISI_CLUSTER"), security: os.Getenv("DIVISI_SECURITY"), mode: dataflow.Fail, progress: console.ProgressAuto, output: "table"}
 	for len(args) > 0 {
 		arg := args[0]
 		if arg == "--" {

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/divisi-data/divisi/coordinator/journal"
+	"github.com/divisi-data/divisi/internal/security"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -35,9 +36,11 @@ const (
 
 // Config of a coordinator.
 type Config struct {
-	Listen string // of gRPC, loopback only; "127.0.0.1:0" is allowed
+	Listen string // of gRPC, loopback only without an Identity; "127.0.0.1:0" is allowed
 	HTTP   string // of pages, JSON and metrics, loopback only; "": none
-	State  string // folder of the journal and the artifacts
+	// Identity is what the coordinator proves to others who it is; nil: no TLS.
+	Identity *security.Identity
+	State    string // folder of the journal and the artifacts
 	// TakeOver takes the journal from another coordinator that has it and may be stopped;
 	// that one is fenced off and ends, with journal.ErrFenced, when it goes on.
 	TakeOver bool
@@ -108,10 +111,13 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.setTimes()
-	for _, a := range []string{cfg.Listen, cfg.HTTP} {
-		if err := loopback(a); err != nil {
+	if cfg.Identity == nil {
+		if err := security.LoopbackOnly(cfg.Listen); err != nil {
 			return nil, err
 		}
+	}
+	if err := security.PagesOnLoopback(cfg.HTTP); err != nil {
+		return nil, err
 	}
 	c := &Coordinator{cfg: cfg, log: cfg.Log, box: newMailbox(), ended: make(chan struct{})}
 	c.state = newState(c)
@@ -156,18 +162,19 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 		c.webAddr = webListener.Addr().String()
 		c.web = &http.Server{Handler: c.handler(page), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: headerBytesMax}
 	}
-	c.grpc = grpc.NewServer(
+	c.grpc = grpc.NewServer(append(cfg.Identity.Serve(security.Client, security.Worker),
 		grpc.WaitForHandlers(true),
 		grpc.MaxRecvMsgSize(messageBytesMax), grpc.MaxHeaderListSize(headerBytesMax), grpc.MaxConcurrentStreams(streamsMax),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: cfg.Lease}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
-	)
+	)...)
 	divisipb.RegisterClientServer(c.grpc, &clientService{c: c})
 	divisipb.RegisterControlServer(c.grpc, &controlService{c: c})
 
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.state.resume()
 	c.parts.Go(func() { c.loop(ctx) })
+	c.parts.Go(func() { cfg.Identity.Watch(ctx) })
 	c.parts.Go(func() {
 		if err := c.grpc.Serve(c.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			c.fail(fmt.Errorf("grpc: %w", err))
@@ -238,19 +245,4 @@ func (c *Coordinator) Wait() error {
 func (c *Coordinator) Close() error {
 	c.cancel()
 	return c.Wait()
-}
-
-// loopback refuses addresses that others can reach.
-func loopback(addr string) error {
-	if addr == "" {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("listen on %q: %w", addr, err)
-	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("refusing to listen on %s without TLS and authentication; listen on 127.0.0.1 and reach it through a tunnel", addr)
 }

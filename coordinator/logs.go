@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/divisi-data/divisi/coordinator/job"
+	"github.com/divisi-data/divisi/internal/security"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -119,7 +119,7 @@ func (c *Coordinator) readLog(ctx context.Context, p logPlace, follow bool, send
 }
 
 func (c *Coordinator) proxyLog(ctx context.Context, p logPlace, follow bool, send func(*divisipb.LogChunk) error) (sent bool, err error) {
-	conn, err := grpc.NewClient(p.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageBytesMax)))
+	conn, err := grpc.NewClient(p.address, grpc.WithTransportCredentials(c.cfg.Identity.Dial(security.Worker)), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageBytesMax)))
 	if err != nil {
 		return false, err
 	}

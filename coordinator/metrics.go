@@ -3,6 +3,7 @@ package coordinator
 import (
 	"net/http"
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -22,6 +23,10 @@ func (c *Coordinator) metrics(w http.ResponseWriter, r *http.Request) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(m, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "go_goroutines", Help: "Goroutines of the coordinator."},
 		func() float64 { return float64(runtime.NumGoroutine()) }))
+	if end := c.cfg.Identity.Expires(); !end.IsZero() {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "divisi_certificate_seconds_left", Help: "Until the coordinator's certificate ends; negative: since it has."},
+			func() float64 { return time.Until(end).Seconds() }))
+	}
 	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 }
 

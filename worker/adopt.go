@@ -2,8 +2,10 @@ package worker
 
 import (
 	"context"
+	"google.golang.org/grpc"
 
 	"github.com/divisi-data/divisi/dataflow/shuffle"
+	"github.com/divisi-data/divisi/internal/security"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 	"github.com/divisi-data/divisi/worker/exchange"
 )
@@ -35,7 +37,10 @@ func (w *Worker) adopt(m *pb.AdoptBlocks) {
 }
 
 func (w *Worker) copyAll(j *job, m *pb.AdoptBlocks) *pb.BlocksAdopted {
-	f := exchange.NewFetcher(exchange.FetcherConfig{Job: m.Job, Own: w.advertised(), Dir: exchange.ShuffleDir(w.cfg.Dir, m.Job)})
+	f := exchange.NewFetcher(exchange.FetcherConfig{
+		Job: m.Job, Own: w.advertised(), Dir: exchange.ShuffleDir(w.cfg.Dir, m.Job),
+		Dial: []grpc.DialOption{grpc.WithTransportCredentials(w.cfg.Identity.Dial(security.Worker))},
+	})
 	defer f.Close()
 	answer := &pb.BlocksAdopted{Job: m.Job}
 	for _, t := range m.Tasks {

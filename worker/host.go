@@ -61,6 +61,7 @@ func (w *Worker) startHost(j *job) *host {
 		Job: j.spec, Worker: w.id, Dirs: w.jobDirs(j.id), LogDir: exchange.LogDir(w.cfg.Dir, j.id),
 		FilesDir: filepath.Join(exchange.JobDir(w.cfg.Dir, j.id), "files"), Slots: int32(w.cfg.Slots),
 		MemoryBytes: w.cfg.Memory, ExchangeAddress: w.advertised(), Machine: w.cfg.Machine, LowWaterBytes: w.cfg.LowWater,
+		Authorities: w.cfg.Identity.Bundle(), JobToken: w.cfg.Identity.Token(j.id),
 	}
 	if m := j.spec.MemoryBytes; m > 0 { // a job may ask for less than there is
 		init.MemoryBytes = min(m, w.cfg.Memory)

@@ -57,7 +57,7 @@ func (w *Worker) seek(ctx context.Context, s *session, others []string, cancel c
 
 // ask is the epoch of the coordinator at an address; 0 when none answers.
 func (w *Worker) ask(ctx context.Context, addr string) uint64 {
-	conn, err := dial(addr)
+	conn, err := w.dial(addr)
 	if err != nil {
 		return 0
 	}

@@ -13,10 +13,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	"github.com/divisi-data/divisi/internal/security"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -141,9 +141,9 @@ func addresses(list string) []string {
 }
 
 // dial makes a connection that is opened when it is used.
-func dial(addr string) (*grpc.ClientConn, error) {
+func (w *Worker) dial(addr string) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(w.cfg.Identity.Dial(security.Coordinator)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageMax), grpc.MaxCallSendMsgSize(messageMax)),
 	)
@@ -154,7 +154,7 @@ func dial(addr string) (*grpc.ClientConn, error) {
 func (w *Worker) attach(ctx context.Context, addr string, others []string) (welcomed bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	conn, err := dial(addr)
+	conn, err := w.dial(addr)
 	if err != nil {
 		return false, err
 	}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/divisi-data/divisi/internal/security"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 	"github.com/divisi-data/divisi/worker/exchange"
 )
@@ -25,15 +26,17 @@ import (
 // Config of a worker. Coordinator and Dir are needed; the rest has good defaults.
 type Config struct {
 	Coordinator string // host:port, or several with commas between: of standbys
-	Listen      string // of the exchange; "": a free port on loopback
-	Advertise   string // where others reach the exchange, if not at Listen
-	ID          string // "": kept in Dir, random at first
-	Dir         string // blocks, artifacts, logs; used by one worker at a time
-	SpillDirs   []string
-	Slots       int    // "0": the number of cores
-	Memory      int64  // of each task host, bytes; 0: three quarters of what there is
-	Host        string // the name that locality compares with; "": the machine's
-	Rack        string
+	Listen      string // of the exchange; "": a free port on loopback; others only with an Identity
+	// Identity is what the worker proves to others who it is; nil: no TLS.
+	Identity  *security.Identity
+	Advertise string // where others reach the exchange, if not at Listen
+	ID        string // "": kept in Dir, random at first
+	Dir       string // blocks, artifacts, logs; used by one worker at a time
+	SpillDirs []string
+	Slots     int    // "0": the number of cores
+	Memory    int64  // of each task host, bytes; 0: three quarters of what there is
+	Host      string // the name that locality compares with; "": the machine's
+	Rack      string
 	// Machine: workers with the same one read each other's files. "": found out; any
 	// other name keeps workers of one machine from doing so.
 	Machine string
@@ -154,8 +157,10 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 	if cfg.Host == "" {
 		cfg.Host, _ = os.Hostname()
 	}
-	if err := loopbackOnly(cfg.Listen); err != nil {
-		return nil, err
+	if cfg.Identity == nil {
+		if err := security.LoopbackOnly(cfg.Listen); err != nil {
+			return nil, err
+		}
 	}
 	// Hosts run in other folders, and other workers read ours: names have to be whole.
 	if err := cfg.wholeNames(); err != nil {
@@ -178,12 +183,12 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 	w := &Worker{
 		cfg: cfg, log: cfg.Log, id: id, incarnation: randomID(), folder: f, listener: l,
 		done: make(chan struct{}), sessionChanged: make(chan struct{}), ending: map[string]int{}, jobs: map[string]*job{}, tasks: map[string]*task{},
-		server: grpc.NewServer(
+		server: grpc.NewServer(append(cfg.Identity.Serve(security.Worker, security.Coordinator, security.Job),
 			grpc.MaxConcurrentStreams(1024),
 			grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 			grpc.InitialWindowSize(4<<20), grpc.InitialConnWindowSize(16<<20),
-		),
+		)...),
 	}
 	if w.artifacts, err = newArtifacts(f.artifacts(), cfg.Programs); err == nil {
 		err = w.sweepSpill()
@@ -224,6 +229,7 @@ func (w *Worker) run(ctx context.Context) {
 	defer close(w.done)
 	var serving, registered, sweeping sync.WaitGroup
 	sweeping.Go(func() { w.sweepAlways(ctx) })
+	sweeping.Go(func() { w.cfg.Identity.Watch(ctx) })
 	serving.Go(func() {
 		if err := w.server.Serve(w.listener); err != nil && ctx.Err() == nil {
 			w.fail(fmt.Errorf("worker: exchange: %w", err))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/divisi-data/divisi/coordinator"
 	"github.com/divisi-data/divisi/internal/console"
+	"github.com/divisi-data/divisi/internal/security"
 )
 
 type coordinatorOptions struct {
@@ -19,6 +21,7 @@ type coordinatorOptions struct {
 	config coordinator.Config
 	queues string
 	wait   bool
+	secure string // folder of its certificate
 	tether tether
 }
 
@@ -40,6 +43,7 @@ func coordinatorCommand(a *app) *cobra.Command {
 	cmd.Flags().DurationVar(&o.config.Hung, "hung", 5*time.Minute, "how long a task may get nowhere before it counts as failed")
 	cmd.Flags().BoolVar(&o.config.CopyAll, "copy-all", false, "start a copy of each task as soon as it runs, for tests")
 	cmd.Flags().MarkHidden("copy-all")
+	cmd.Flags().StringVar(&o.secure, "security", "", "folder of a coordinator's certificate, which \"divisi security init\" makes: TLS to all others; without it only loopback addresses are listened on")
 	o.tether.flags(cmd)
 	return cmd
 }
@@ -58,7 +62,14 @@ func runCoordinator(ctx context.Context, o coordinatorOptions) error {
 	if o.wait {
 		o.config.Standby = standbySilence
 	}
+	var err error
+	if o.config.Identity, err = ownIdentity(o.secure, security.Coordinator, o.config.Log); err != nil {
+		return err
+	}
 	c, err := coordinator.Start(ctx, o.config)
+	if errors.Is(err, security.ErrOpen) {
+		return console.Exitf(console.Usage, "%w", err)
+	}
 	if err != nil {
 		if o.wait && ctx.Err() != nil {
 			return nil // it was not needed

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/divisi-data/divisi/internal/client"
 	"github.com/divisi-data/divisi/internal/console"
+	"github.com/divisi-data/divisi/internal/security"
 )
 
 func flagNames(cmd *cobra.Command) []string {
@@ -52,6 +54,7 @@ func (c choice) Set(v string) error {
 // clusterFlags adds the flags that say which cluster is meant.
 func (a *app) clusterFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.cluster, "cluster", "", "the coordinator's HOST:PORT, several with commas between when there are standbys (or DIVISI_CLUSTER, or that of a local cluster)")
+	cmd.Flags().StringVar(&a.security, "security", "", "folder of a client's certificate, for a cluster with TLS (or DIVISI_SECURITY, or that of a local cluster)")
 	a.dirFlag(cmd)
 }
 
@@ -97,13 +100,33 @@ func (a *app) address() (string, error) {
 	return info.Coordinator, err
 }
 
+// identity is who this program is to the cluster that is meant; nil: one without TLS.
+func (a *app) identity() (*security.Identity, error) {
+	dir := cmp.Or(a.security, os.Getenv("DIVISI_SECURITY"))
+	if dir == "" && a.cluster == "" && (a.dir != "" || os.Getenv("DIVISI_CLUSTER") == "") {
+		info, err := readCluster(a.localDir())
+		if err != nil {
+			return nil, err
+		}
+		dir = info.Security
+	}
+	if dir == "" {
+		return nil, nil
+	}
+	return security.Load(dir, security.Client, nil)
+}
+
 // dial connects to the cluster that is meant.
 func (a *app) dial(ctx context.Context) (*client.Client, error) {
 	addr, err := a.address()
 	if err != nil {
 		return nil, err
 	}
-	return client.Dial(ctx, addr)
+	id, err := a.identity()
+	if err != nil {
+		return nil, err
+	}
+	return client.Dial(ctx, addr, client.As(id))
 }
 
 // dialPatiently is dial for those who come to submit.
@@ -112,13 +135,18 @@ func (a *app) dialPatiently(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.DialPatiently(ctx, addr)
+	id, err := a.identity()
+	if err != nil {
+		return nil, err
+	}
+	return client.DialPatiently(ctx, addr, client.As(id))
 }
 
 // clusterInfo is the content of cluster.json.
 type clusterInfo struct {
 	Coordinator string        `json:"coordinator"`
 	HTTP        string        `json:"http"`
+	Security    string        `json:"security,omitempty"` // folder of a client's certificate
 	Processes   []processInfo `json:"processes"`
 }
 

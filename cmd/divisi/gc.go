@@ -45,11 +45,11 @@ func gcCommand(a *app) *cobra.Command {
 			if o.olderThan <= 0 {
 				return console.Exitf(console.Usage, "--older-than has to be more than nothing")
 			}
-			switch addr, err := a.known(); {
+			switch known, err := a.known(); {
 			case err != nil:
 				return err
-			case addr != "":
-				c, err := client.Dial(cmd.Context(), addr)
+			case known:
+				c, err := a.dial(cmd.Context())
 				if err != nil {
 					return err
 				}
@@ -89,14 +89,15 @@ func jobOf(ctx context.Context, c knowsJobs, id string) (*pb.JobStatus, error) {
 	return nil, client.ErrNotFound
 }
 
-// known is the coordinator's address where one is named or runs here, or "".
-func (a *app) known() (string, error) {
+// known reports whether a coordinator is named or runs here.
+func (a *app) known() (bool, error) {
 	if a.cluster == "" && a.dir == "" && os.Getenv("DIVISI_CLUSTER") == "" {
 		if _, err := readCluster(a.localDir()); errors.Is(err, fs.ErrNotExist) {
-			return "", nil
+			return false, nil
 		}
 	}
-	return a.address()
+	_, err := a.address()
+	return err == nil, err
 }
 
 // A leftDoc is what one job left in one place. Field names are a contract.

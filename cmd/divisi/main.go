@@ -22,7 +22,7 @@ var commands = []func(*app) *cobra.Command{
 	runCommand, submitCommand, streamingCommand, explainCommand,
 	lsCommand, showCommand, logsCommand, topCommand, cancelCommand, retryCommand, waitCommand, drainCommand,
 	initCommand, validateCommand, gcCommand, inspectCommand, faultproxyCommand, chaosCommand,
-	coordinatorCommand, workerCommand, versionCommand,
+	coordinatorCommand, workerCommand, securityCommand, versionCommand,
 }
 
 // An app is what all commands share.
@@ -30,6 +30,7 @@ type app struct {
 	out, err io.Writer
 	cluster  string // --cluster
 	dir      string // --dir: of a local cluster
+	security string // --security: folder of a certificate
 	output   string // -o
 	debug    bool
 }

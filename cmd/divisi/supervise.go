@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/divisi-data/divisi/internal/client"
 	"github.com/divisi-data/divisi/internal/console"
+	"github.com/divisi-data/divisi/internal/security"
 	"github.com/divisi-data/divisi/worker"
 )
 
@@ -45,6 +47,8 @@ type supervisor struct {
 	// the coordinator, and others reach it.
 	links func(worker, coordinator string) []string
 	extra []string // arguments for the coordinator
+	// security is a folder of "divisi security init"; "": no TLS.
+	security string
 
 	exe      string
 	lifeline *os.File // write end: never written to
@@ -95,7 +99,7 @@ func (s *supervisor) start(ctx context.Context) (err error) {
 	coord := &process{role: "coordinator", log: filepath.Join(s.dir, "coordinator.log")}
 	coord.ready = readyLine{Address: "127.0.0.1:0", HTTP: "127.0.0.1:0"}
 	coord.args = func() []string { // it comes back where it was
-		return append([]string{"coordinator", "--listen", coord.ready.Address, "--http", coord.ready.HTTP, "--state", filepath.Join(s.dir, "coordinator")}, s.extra...)
+		return append([]string{"coordinator", "--listen", coord.ready.Address, "--http", coord.ready.HTTP, "--state", filepath.Join(s.dir, "coordinator")}, slices.Concat(s.secure(security.Coordinator), s.extra)...)
 	}
 	s.procs = append(s.procs, coord)
 	if err := s.begin(ctx, coord); err != nil {
@@ -110,6 +114,7 @@ func (s *supervisor) start(ctx context.Context) (err error) {
 			args := []string{"worker", "--id", name, "--coordinator", coord.ready.Address, "--listen", w.ready.Address,
 				"--dir", filepath.Join(s.dir, name), "--slots", strconv.Itoa(s.slots), "--memory", strconv.FormatInt(s.memory, 10), "--drain-grace", "0",
 				"--programs", filepath.Join(s.dir, "coordinator", "artifacts")}
+			args = append(args, s.secure(security.Worker)...)
 			if s.links != nil {
 				args = append(args, s.links(name, coord.ready.Address)...) // the last of two flags counts
 			}
@@ -259,11 +264,31 @@ func (s *supervisor) wait(ctx context.Context, p *process) error {
 	}
 }
 
+// secure are the flags that give a process its certificate.
+func (s *supervisor) secure(r security.Role) []string {
+	if s.security == "" {
+		return nil
+	}
+	return []string{"--security", filepath.Join(s.security, string(r))}
+}
+
+// identity is the supervisor's own, as a client.
+func (s *supervisor) identity() (*security.Identity, error) {
+	if s.security == "" {
+		return nil, nil
+	}
+	return security.Load(filepath.Join(s.security, string(security.Client)), security.Client, nil)
+}
+
 // registered waits until the coordinator knows every running worker by its process.
 func (s *supervisor) registered(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	c, err := client.Dial(ctx, s.info().Coordinator)
+	id, err := s.identity()
+	if err != nil {
+		return err
+	}
+	c, err := client.Dial(ctx, s.info().Coordinator, client.As(id))
 	if err != nil {
 		return err
 	}
@@ -297,6 +322,9 @@ func (s *supervisor) info() clusterInfo {
 	defer s.mu.Unlock()
 	coord := s.procs[0].ready
 	info := clusterInfo{Coordinator: coord.Address, HTTP: pageURL(coord.HTTP), Processes: []processInfo{}}
+	if s.security != "" {
+		info.Security = filepath.Join(s.security, string(security.Client))
+	}
 	for _, p := range s.procs {
 		if p.cmd != nil {
 			info.Processes = append(info.Processes, processInfo{Role: p.role, ID: p.ready.ID, PID: p.cmd.Process.Pid, Address: p.ready.Address})

@@ -30,6 +30,7 @@ type upOptions struct {
 	memory    console.Size
 	noRestart bool
 	detach    bool
+	security  string
 	tether    tether
 }
 
@@ -55,6 +56,7 @@ func upCommand(a *app) *cobra.Command {
 	cmd.Flags().Var(&o.memory, "memory", "budget of each task host, such as 512MiB (default: the machine's, shared out)")
 	cmd.Flags().BoolVar(&o.noRestart, "no-restart", false, "do not start again what ends")
 	cmd.Flags().BoolVar(&o.detach, "detach", false, "return when the cluster is ready; it stays")
+	cmd.Flags().StringVar(&o.security, "security", "", "a folder of \"divisi security init\": TLS between all processes")
 	o.tether.flags(cmd)
 	return cmd
 }
@@ -77,6 +79,11 @@ func up(ctx context.Context, o upOptions) error {
 		return err // of a cluster that was killed
 	}
 	s := &supervisor{dir: dir, workers: o.workers, slots: o.slots, memory: int64(o.memory), restart: !o.noRestart, log: o.app.err}
+	if o.security != "" {
+		if s.security, err = filepath.Abs(o.security); err != nil {
+			return err
+		}
+	}
 	s.changed = func(info clusterInfo) {
 		if err := writeCluster(dir, info); err != nil {
 			fmt.Fprintf(o.app.err, "%s is out of date: %v\n", file, err)
@@ -156,6 +163,9 @@ func detach(ctx context.Context, o upOptions) error {
 	args := []string{"up", "--dir", dir, "--workers", strconv.Itoa(o.workers), "--slots", strconv.Itoa(o.slots), "--ready", "3"}
 	if o.memory > 0 {
 		args = append(args, "--memory", strconv.FormatInt(int64(o.memory), 10))
+	}
+	if o.security != "" {
+		args = append(args, "--security", o.security)
 	}
 	if o.noRestart {
 		args = append(args, "--no-restart")

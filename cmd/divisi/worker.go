@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/divisi-data/divisi/internal/console"
+	"github.com/divisi-data/divisi/internal/security"
 	"github.com/divisi-data/divisi/worker"
 )
 
@@ -20,6 +22,7 @@ type workerOptions struct {
 	memory console.Size
 	low    console.Size
 	grace  time.Duration
+	secure string // folder of its certificate
 	tether tether
 }
 
@@ -51,6 +54,7 @@ func workerCommand(a *app) *cobra.Command {
 	f.Var(&o.low, "low-water", "room that must stay free on its disks; below it no task is taken")
 	f.DurationVar(&o.config.KeepReady, "keep-ready", 2*time.Second, "how long the program of the last short job is kept started for another of the same program and environment; 0: it is not")
 	f.DurationVar(&o.grace, "drain-grace", 30*time.Second, "how long tasks may go on after SIGTERM; 0: none")
+	f.StringVar(&o.secure, "security", "", "folder of a worker's certificate, which \"divisi security init\" makes: TLS to all others; without it only loopback addresses are listened on")
 	o.tether.flags(cmd)
 	return cmd
 }
@@ -62,7 +66,14 @@ func runWorker(ctx context.Context, o workerOptions) error {
 	signal.Notify(term, syscall.SIGTERM)
 	defer signal.Stop(term)
 	o.config.Log, o.config.Memory, o.config.LowWater = newLog(o.app), int64(o.memory), int64(o.low)
+	var err error
+	if o.config.Identity, err = ownIdentity(o.secure, security.Worker, o.config.Log); err != nil {
+		return err
+	}
 	w, err := worker.Start(ctx, o.config)
+	if errors.Is(err, security.ErrOpen) {
+		return console.Exitf(console.Usage, "%w", err)
+	}
 	if err != nil {
 		return err
 	}

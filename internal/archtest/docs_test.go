@@ -45,7 +45,7 @@ var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```\n\n\\(`([a-zA-Z0-9_/.-]+_t
 // the test that is named below them, and whatever test a page names is there.
 func TestPagesAreTested(t *testing.T) {
 	root := filepath.Join("..", "..")
-	for _, page := range []string{"kafka.md", "s3.md", "hdfs.md"} {
+	for _, page := range []string{"kafka.md", "s3.md", "hdfs.md", "security.md"} {
 		raw, err := os.ReadFile(filepath.Join(root, "docs", page))
 		if err != nil {
 			t.Fatal(err)

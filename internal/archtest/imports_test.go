@@ -33,6 +33,7 @@ var policy = []struct{ pkg, may string }{
 	{"internal/crc32c", ""},                // of frames, and of what every storage seals
 	{"internal/services", "internal/race"}, // real servers for tests
 	{"internal/faultproxy", ""},            // a bad network for tests
+	{"internal/security", ""},              // who may call whom
 	{"internal/chaos", "internal/faultproxy"},
 
 	// Floor 1: batches, and bytes.
@@ -67,12 +68,12 @@ var policy = []struct{ pkg, may string }{
 	{"coordinator/sched", "dataflow dataflow/plan internal/mutant"},
 	{"coordinator/journal", "proto/divisipb internal/bare"},
 	{"coordinator/web", "proto/divisipb internal/version"},
-	{"coordinator", "coordinator/job coordinator/sched coordinator/journal coordinator/web dataflow dataflow/plan proto/divisipb internal/version internal/mutant"},
-	{"worker/exchange", "dataflow dataflow/block dataflow/shuffle proto/divisipb"},
-	{"worker/task", "dataflow dataflow/expr dataflow/order dataflow/plan dataflow/ops dataflow/block dataflow/shuffle worker/exchange proto/divisipb internal/version"},
-	{"worker", "worker/exchange dataflow dataflow/block dataflow/shuffle proto/divisipb internal/version"},
-	{"internal/client", "proto/divisipb dataflow dataflow/plan internal/version"},
-	{"internal/console", "internal/client dataflow dataflow/plan proto/divisipb"},
+	{"coordinator", "coordinator/job coordinator/sched coordinator/journal coordinator/web dataflow dataflow/plan proto/divisipb internal/version internal/mutant internal/security"},
+	{"worker/exchange", "dataflow dataflow/block dataflow/shuffle proto/divisipb internal/security"},
+	{"worker/task", "dataflow dataflow/expr dataflow/order dataflow/plan dataflow/ops dataflow/block dataflow/shuffle worker/exchange proto/divisipb internal/version internal/security"},
+	{"worker", "worker/exchange dataflow dataflow/block dataflow/shuffle proto/divisipb internal/version internal/security"},
+	{"internal/client", "proto/divisipb dataflow dataflow/plan internal/version internal/security"},
+	{"internal/console", "internal/client dataflow dataflow/plan proto/divisipb internal/security"},
 	{"internal/sim", "coordinator coordinator/job coordinator/journal dataflow dataflow/plan proto/divisipb internal/version internal/mutant"},
 
 	// Floor 4: the only ones that name drivers.
@@ -89,7 +90,7 @@ var testsToo = ". dataflow dataflow/... storage storage/... connectors/... inter
 
 // only lists outside packages that may be imported by the named places alone.
 var only = []struct{ outside, by, why string }{
-	{"google.golang.org/grpc", "coordinator coordinator/... worker worker/... proto/divisipb internal/client internal/faultproxy internal/version cmd/divisi . benchmarks/...", "gRPC is floor 3's"},
+	{"google.golang.org/grpc", "coordinator coordinator/... worker worker/... proto/divisipb internal/client internal/faultproxy internal/security internal/version cmd/divisi . benchmarks/...", "gRPC is floor 3's"},
 	{"github.com/twmb/franz-go", "connectors/kafka", "the Kafka client has one home"},
 	{"github.com/colinmarc/hdfs", "storage/hdfs", "the HDFS client has one home"},
 	{"github.com/minio/minio-go", "storage/s3 benchmarks/s3/bare", "the S3 client has one home, and a benchmark that measures it"},

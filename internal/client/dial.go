@@ -12,9 +12,9 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/divisi-data/divisi/internal/security"
 	"github.com/divisi-data/divisi/internal/version"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
@@ -32,13 +32,13 @@ const standbyPatience = 10 * time.Second
 
 // DialPatiently is Dial for those who come to submit: a coordinator that is being
 // started again, or a standby that is about to take over, is waited for.
-func DialPatiently(ctx context.Context, addr string) (*Client, error) {
+func DialPatiently(ctx context.Context, addr string, options ...Option) (*Client, error) {
 	delay, within, patience := 50*time.Millisecond, DialTimeout, DialPatience
 	if strings.Contains(addr, ",") {
 		within, patience = pulseWithin, standbyPatience
 	}
 	for begin := time.Now(); ; {
-		c, err := dialWithin(ctx, addr, within)
+		c, err := dialWithin(ctx, addr, within, options...)
 		var away *Unreachable
 		if !errors.As(err, &away) || time.Since(begin)+delay > patience {
 			return c, err
@@ -71,8 +71,9 @@ type Client struct {
 	// the end of its clearing up.
 	Patience time.Duration
 
-	addr  string
-	addrs []string
+	addr     string
+	addrs    []string
+	identity *security.Identity
 	// away is how long a coordinator may be gone while a job is followed.
 	away time.Duration
 	// late is how long others are waited for after the first has answered: of two
@@ -92,17 +93,17 @@ type link struct {
 }
 
 // Dial connects to the coordinator at addr, or to the one that is at work of several with
-// commas between, and compares protocol versions. It fails with an *Unreachable or a
-// *VersionSkew. The caller closes the client.
-func Dial(ctx context.Context, addr string) (*Client, error) {
+// commas between, and compares protocol versions. It fails with an *Unreachable, an
+// *Untrusted or a *VersionSkew. The caller closes the client.
+func Dial(ctx context.Context, addr string, options ...Option) (*Client, error) {
 	if !strings.Contains(addr, ",") {
-		return dialWithin(ctx, addr, DialTimeout)
+		return dialWithin(ctx, addr, DialTimeout, options...)
 	}
 	// One that accepts the connection and says nothing may be stopped, and another about
 	// to take its place.
 	for begin := time.Now(); ; {
 		round := time.Now()
-		c, err := dialWithin(ctx, addr, pulseWithin)
+		c, err := dialWithin(ctx, addr, pulseWithin, options...)
 		var away *Unreachable
 		if !errors.As(err, &away) || time.Since(round) < pulseWithin || time.Since(begin) > DialTimeout {
 			return c, err
@@ -110,8 +111,11 @@ func Dial(ctx context.Context, addr string) (*Client, error) {
 	}
 }
 
-func dialWithin(ctx context.Context, addr string, within time.Duration) (*Client, error) {
+func dialWithin(ctx context.Context, addr string, within time.Duration, options ...Option) (*Client, error) {
 	c := &Client{addr: addr, away: time.Minute, late: lateAnswers, Patience: outcomePatience}
+	for _, o := range options {
+		o(c)
+	}
 	for a := range strings.SplitSeq(addr, ",") {
 		if a = strings.TrimSpace(a); !slices.Contains(c.addrs, a) {
 			c.addrs = append(c.addrs, a)
@@ -136,7 +140,7 @@ func (c *Client) choose(ctx context.Context, within time.Duration) (*link, error
 	answers := make(chan answer, len(c.addrs))
 	for _, a := range c.addrs {
 		go func() {
-			l, err := connect(dctx, a)
+			l, err := c.connect(dctx, a)
 			answers <- answer{l, err}
 		}()
 	}
@@ -202,10 +206,17 @@ func (c *Client) unreachable(errs []error) error {
 	return &Unreachable{Addr: c.addr, Err: errors.New(strings.Join(why, "; "))}
 }
 
+// An Option says more of a connection.
+type Option func(*Client)
+
+// As is who the caller is, which a cluster with TLS asks for. Nil: nobody.
+func As(id *security.Identity) Option { return func(c *Client) { c.identity = id } }
+
 // connect says hello at an address.
-func connect(ctx context.Context, addr string) (*link, error) {
+func (c *Client) connect(ctx context.Context, addr string) (*link, error) {
+	trust := c.identity.Dial(security.Coordinator)
 	conn, err := grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(trust),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWithin}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
@@ -219,8 +230,8 @@ func connect(ctx context.Context, addr string) (*link, error) {
 	l.hello, err = l.rpc.Hello(ctx, &pb.HelloRequest{Protocol: version.Protocol, Version: version.String()})
 	if err == nil && l.hello.Protocol != version.Protocol {
 		err = &VersionSkew{Addr: addr, Have: version.Protocol, Want: l.hello.Protocol, Version: l.hello.Version}
-	} else {
-		err = translate(addr, "hello", err)
+	} else if err = translate(addr, "hello", err); err != nil {
+		err = distrusted(err, trust.Err(), c.identity != nil)
 	}
 	if err != nil {
 		conn.Close()

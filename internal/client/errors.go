@@ -2,8 +2,12 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -30,6 +34,38 @@ func (e *Unreachable) Error() string {
 }
 
 func (e *Unreachable) Unwrap() error { return e.Err }
+
+// An Untrusted says that a coordinator answers, and that one of both sides does not trust
+// the other.
+type Untrusted struct {
+	Addr string
+	Err  error
+}
+
+func (e *Untrusted) Error() string { return fmt.Sprintf("cluster %s: %v", e.Addr, e.Err) }
+func (e *Untrusted) Unwrap() error { return e.Err }
+
+// distrusted makes an Untrusted of an Unreachable whose handshake failed, with the reason
+// this side has seen, and of one that looks like TLS on one side alone.
+func distrusted(err, handshake error, secure bool) error {
+	var away *Unreachable
+	if !errors.As(err, &away) {
+		return err
+	}
+	var header tls.RecordHeaderError
+	var network net.Error
+	switch text := away.Err.Error(); {
+	case errors.As(handshake, &header):
+		return &Untrusted{away.Addr, errors.New("the coordinator there has no TLS: leave --security and DIVISI_SECURITY out, or start it with --security")}
+	case handshake != nil && !errors.Is(handshake, io.EOF) && !errors.As(handshake, &network) && !errors.Is(handshake, context.DeadlineExceeded) && !errors.Is(handshake, context.Canceled):
+		return &Untrusted{away.Addr, handshake}
+	case secure && strings.Contains(text, "remote error: tls:"): // its alert, which comes after this side's handshake
+		return &Untrusted{away.Addr, fmt.Errorf("the coordinator there does not accept this side's certificate; its log says why: %w", away.Err)}
+	case !secure && strings.Contains(text, "server preface"):
+		return &Untrusted{away.Addr, errors.New("what answers there speaks no gRPC without TLS: if that is a coordinator with --security, name the folder of your certificate by --security DIR or DIVISI_SECURITY")}
+	}
+	return err
+}
 
 // A VersionSkew says that client and coordinator speak different protocols.
 type VersionSkew struct {

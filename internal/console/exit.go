@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/divisi-data/divisi/internal/client"
+	"github.com/divisi-data/divisi/internal/security"
 )
 
 // Exit codes, the same for every program and for ever.
@@ -54,6 +55,7 @@ func Code(err error) int {
 		exit *Exit
 		away *client.Unreachable
 		skew *client.VersionSkew
+		cold *client.Untrusted
 	)
 	switch {
 	case err == nil:
@@ -62,7 +64,7 @@ func Code(err error) int {
 		return exit.Code
 	case errors.As(err, &away), errors.As(err, &skew):
 		return Unreachable
-	case errors.Is(err, client.ErrNotAllowed):
+	case errors.Is(err, client.ErrNotAllowed), errors.As(err, &cold), errors.Is(err, security.ErrCertExpired):
 		return NotAllowed
 	case errors.Is(err, context.DeadlineExceeded):
 		return Timeout

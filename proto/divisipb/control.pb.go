@@ -2571,6 +2571,8 @@ type HostInit struct {
 	ExchangeAddress string                 `protobuf:"bytes,8,opt,name=exchange_address,json=exchangeAddress,proto3" json:"exchange_address,omitempty"` // of the own worker: its blocks are read as files
 	Machine         string                 `protobuf:"bytes,9,opt,name=machine,proto3" json:"machine,omitempty"`                                        // as registered
 	LowWaterBytes   int64                  `protobuf:"varint,10,opt,name=low_water_bytes,json=lowWaterBytes,proto3" json:"low_water_bytes,omitempty"`   // room that must stay free in every folder
+	Authorities     []byte                 `protobuf:"bytes,11,opt,name=authorities,proto3" json:"authorities,omitempty"`                               // certificates in PEM that other workers' must be made by; empty: no TLS
+	JobToken        string                 `protobuf:"bytes,12,opt,name=job_token,json=jobToken,proto3" json:"job_token,omitempty"`                     // what is shown to other workers, with TLS
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -2673,6 +2675,20 @@ func (x *HostInit) GetLowWaterBytes() int64 {
 		return x.LowWaterBytes
 	}
 	return 0
+}
+
+func (x *HostInit) GetAuthorities() []byte {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+func (x *HostInit) GetJobToken() string {
+	if x != nil {
+		return x.JobToken
+	}
+	return ""
 }
 
 type HostStop struct {
@@ -2907,7 +2923,7 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"job_update\x18\x05 \x01(\v2\x14.divisi.v1.JobUpdateH\x00R\tjobUpdate\x12)\n" +
 	"\x04stop\x18\x06 \x01(\v2\x13.divisi.v1.HostStopH\x00R\x04stop\x12/\n" +
 	"\bcut_task\x18\a \x01(\v2\x12.divisi.v1.CutTaskH\x00R\acutTaskB\x06\n" +
-	"\x04body\"\xb8\x02\n" +
+	"\x04body\"\xf7\x02\n" +
 	"\bHostInit\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.divisi.v1.JobSpecR\x03job\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x12\n" +
@@ -2919,7 +2935,9 @@ const file_divisi_v1_control_proto_rawDesc = "" +
 	"\x10exchange_address\x18\b \x01(\tR\x0fexchangeAddress\x12\x18\n" +
 	"\amachine\x18\t \x01(\tR\amachine\x12&\n" +
 	"\x0flow_water_bytes\x18\n" +
-	" \x01(\x03R\rlowWaterBytes\"\x1c\n" +
+	" \x01(\x03R\rlowWaterBytes\x12 \n" +
+	"\vauthorities\x18\v \x01(\fR\vauthorities\x12\x1b\n" +
+	"\tjob_token\x18\f \x01(\tR\bjobToken\"\x1c\n" +
 	"\bHostStop\x12\x10\n" +
 	"\x03why\x18\x01 \x01(\tR\x03why2\xbe\x01\n" +
 	"\aControl\x128\n" +

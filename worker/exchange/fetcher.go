@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,9 @@ type FetcherConfig struct {
 	// called, at once or later, when it is known not to be there any more, until done
 	// is. Nil: that is never known.
 	Reading func(l shuffle.Location, gone func()) (done func())
+	// Dial are the options of connections to other workers, above all their credentials.
+	// Nil: no TLS.
+	Dial []grpc.DialOption
 	// Stall is how long a peer may be silent while its answer is waited for, 0: 8 s.
 	Stall time.Duration
 }
@@ -59,6 +63,9 @@ type Fetcher struct {
 func NewFetcher(cfg FetcherConfig) *Fetcher {
 	if cfg.Stall == 0 {
 		cfg.Stall = defaultStall
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
 	}
 	return &Fetcher{cfg: cfg, conns: map[string]*grpc.ClientConn{}}
 }
@@ -149,12 +156,11 @@ func (f *Fetcher) conn(address string) (*grpc.ClientConn, error) {
 	if c := f.conns[address]; c != nil {
 		return c, nil
 	}
-	c, err := grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	c, err := grpc.NewClient("passthrough:///"+address, append(slices.Clone(f.cfg.Dial),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWithin}),
 		grpc.WithInitialWindowSize(4<<20), grpc.WithInitialConnWindowSize(16<<20),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)),
-	)
+	)...)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/shuffle"
+	"github.com/divisi-data/divisi/internal/security"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -60,6 +61,9 @@ type Server struct {
 func (s *Server) Fetch(r *pb.FetchRequest, out pb.Exchange_FetchServer) error {
 	if err := ValidJob(r.Job); err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	if err := security.MayRead(out.Context(), r.Job); err != nil {
+		return err
 	}
 	if len(r.Tasks) > tasksMax {
 		return status.Errorf(codes.InvalidArgument, "%d outputs in one request, at most %d", len(r.Tasks), tasksMax)

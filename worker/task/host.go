@@ -20,6 +20,7 @@ import (
 	"github.com/divisi-data/divisi/dataflow"
 	"github.com/divisi-data/divisi/dataflow/plan"
 	"github.com/divisi-data/divisi/dataflow/shuffle"
+	"github.com/divisi-data/divisi/internal/security"
 	"github.com/divisi-data/divisi/internal/version"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 	"github.com/divisi-data/divisi/worker/exchange"
@@ -189,8 +190,13 @@ func (h *host) start(build func(*dataflow.Job)) {
 	}
 	h.memory = newBudget("task host of "+h.job.Id, h.init.MemoryBytes, int(h.init.Slots))
 	h.shared = dataflow.NewShared(h.memory.shared("what tasks share"))
+	dial, err := security.DialAsJob(h.init.Authorities, h.job.Id, h.init.JobToken)
+	if err != nil {
+		slog.Warn("task host: other workers cannot be reached", "err", err)
+	}
 	h.fetcher = exchange.NewFetcher(exchange.FetcherConfig{
-		Job: h.job.Id, Own: h.init.ExchangeAddress, Dir: filepath.Join(h.init.Dirs[0], "shuffle"), Near: h.locations.near(h.init.Machine, h.job.Id), Reading: h.locations.read,
+		Dial: dial,
+		Job:  h.job.Id, Own: h.init.ExchangeAddress, Dir: filepath.Join(h.init.Dirs[0], "shuffle"), Near: h.locations.near(h.init.Machine, h.job.Id), Reading: h.locations.read,
 	})
 	ready := &pb.HostReady{Protocol: version.Protocol, Version: version.String(), Pid: int32(os.Getpid())}
 	p, err := compile(h.job, build)
