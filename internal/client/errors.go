@@ -46,7 +46,7 @@ func (e *Untrusted) Error() string { return fmt.Sprintf("cluster %s: %v", e.Addr
 func (e *Untrusted) Unwrap() error { return e.Err }
 
 // distrusted makes an Untrusted of an Unreachable whose handshake failed, with the reason
-// this side has seen, and of one that looks like TLS on one side alone.
+// this side has seen; one that closes the connection may only be about to end.
 func distrusted(err, handshake error, secure bool) error {
 	var away *Unreachable
 	if !errors.As(err, &away) {
@@ -57,12 +57,12 @@ func distrusted(err, handshake error, secure bool) error {
 	switch text := away.Err.Error(); {
 	case errors.As(handshake, &header):
 		return &Untrusted{away.Addr, errors.New("the coordinator there has no TLS: leave --security and DIVISI_SECURITY out, or start it with --security")}
-	case handshake != nil && !errors.Is(handshake, io.EOF) && !errors.As(handshake, &network) && !errors.Is(handshake, context.DeadlineExceeded) && !errors.Is(handshake, context.Canceled):
+	case handshake != nil && !errors.Is(handshake, io.EOF) && !errors.Is(handshake, io.ErrUnexpectedEOF) && !errors.As(handshake, &network) && !errors.Is(handshake, context.DeadlineExceeded) && !errors.Is(handshake, context.Canceled):
 		return &Untrusted{away.Addr, handshake}
 	case secure && strings.Contains(text, "remote error: tls:"): // its alert, which comes after this side's handshake
 		return &Untrusted{away.Addr, fmt.Errorf("the coordinator there does not accept this side's certificate; its log says why: %w", away.Err)}
-	case !secure && strings.Contains(text, "server preface"):
-		return &Untrusted{away.Addr, errors.New("what answers there speaks no gRPC without TLS: if that is a coordinator with --security, name the folder of your certificate by --security DIR or DIVISI_SECURITY")}
+	case !secure && strings.Contains(text, "server preface"): // or it died just then
+		return &Unreachable{away.Addr, fmt.Errorf("%w: if the coordinator there has TLS, name the folder of your certificate by --security DIR or DIVISI_SECURITY", away.Err)}
 	}
 	return err
 }
