@@ -31,7 +31,9 @@ func (FS) List(ctx context.Context, prefix string) iter.Seq2[storage.Info, error
 		}
 		fi, err := os.Stat(name)
 		if err != nil {
-			if _, lerr := os.Lstat(name); !absent(err) || lerr == nil {
+			// A link without its end is told of; what has only just come into being is not.
+			l, lerr := os.Lstat(name)
+			if !absent(err) || lerr == nil && l.Mode()&fs.ModeSymlink != 0 {
 				yield(storage.Info{}, failed("list", name, linkHint(name, err)))
 			}
 			return
