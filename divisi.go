@@ -81,11 +81,9 @@ func run(name string, build func(*dataflow.Job), args []string, stdout, stderr i
 		slots = runtime.GOMAXPROCS(0)
 	}
 	if f.cluster != "" {
-		var id *security.Identity
-		if f.security != "" {
-			if id, err = security.Load(f.security, security.Client, nil); err != nil {
-				return err
-			}
+		id, err := security.LoadClient(f.security)
+		if err != nil {
+			return err
 		}
 		if c, err = client.DialPatiently(ctx, f.cluster, client.As(id)); err != nil {
 			return err

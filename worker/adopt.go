@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+
 	"google.golang.org/grpc"
 
 	"github.com/divisi-data/divisi/dataflow/shuffle"

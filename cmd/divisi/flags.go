@@ -83,63 +83,47 @@ func (a *app) localDir() string {
 	return defaultDir()
 }
 
-// address is the coordinator's: what the flag says, or else the environment, or
-// else the local cluster.
-func (a *app) address() (string, error) {
-	if a.cluster != "" {
-		return a.cluster, nil
+// A target is a cluster that is meant.
+type target struct {
+	address  string // of the coordinator, several with commas between
+	security string // folder of a client's certificate; "": none
+}
+
+// target is what the flags say, or else the environment, or else the local cluster.
+func (a *app) target() (target, error) {
+	t := target{a.cluster, cmp.Or(a.security, os.Getenv("DIVISI_SECURITY"))}
+	if t.address == "" && a.dir == "" {
+		t.address = os.Getenv("DIVISI_CLUSTER")
 	}
-	if env := os.Getenv("DIVISI_CLUSTER"); env != "" && a.dir == "" {
-		return env, nil
+	if t.address != "" {
+		return t, nil
 	}
 	info, err := readCluster(a.localDir())
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", console.Exitf(console.Unreachable, "no cluster is named, and none runs in %s: "+
+		return t, console.Exitf(console.Unreachable, "no cluster is named, and none runs in %s: "+
 			"name one by --cluster HOST:PORT or DIVISI_CLUSTER, or start one by \"divisi up\"", a.localDir())
 	}
-	return info.Coordinator, err
-}
-
-// identity is who this program is to the cluster that is meant; nil: one without TLS.
-func (a *app) identity() (*security.Identity, error) {
-	dir := cmp.Or(a.security, os.Getenv("DIVISI_SECURITY"))
-	if dir == "" && a.cluster == "" && (a.dir != "" || os.Getenv("DIVISI_CLUSTER") == "") {
-		info, err := readCluster(a.localDir())
-		if err != nil {
-			return nil, err
-		}
-		dir = info.Security
-	}
-	if dir == "" {
-		return nil, nil
-	}
-	return security.Load(dir, security.Client, nil)
+	return target{info.Coordinator, cmp.Or(t.security, info.Security)}, err
 }
 
 // dial connects to the cluster that is meant.
-func (a *app) dial(ctx context.Context) (*client.Client, error) {
-	addr, err := a.address()
-	if err != nil {
-		return nil, err
-	}
-	id, err := a.identity()
-	if err != nil {
-		return nil, err
-	}
-	return client.Dial(ctx, addr, client.As(id))
-}
+func (a *app) dial(ctx context.Context) (*client.Client, error) { return a.connect(ctx, client.Dial) }
 
 // dialPatiently is dial for those who come to submit.
 func (a *app) dialPatiently(ctx context.Context) (*client.Client, error) {
-	addr, err := a.address()
+	return a.connect(ctx, client.DialPatiently)
+}
+
+func (a *app) connect(ctx context.Context, dial func(context.Context, string, ...client.Option) (*client.Client, error)) (*client.Client, error) {
+	t, err := a.target()
 	if err != nil {
 		return nil, err
 	}
-	id, err := a.identity()
+	id, err := security.LoadClient(t.security)
 	if err != nil {
 		return nil, err
 	}
-	return client.DialPatiently(ctx, addr, client.As(id))
+	return dial(ctx, t.address, client.As(id))
 }
 
 // clusterInfo is the content of cluster.json.

@@ -96,7 +96,7 @@ func (a *app) known() (bool, error) {
 			return false, nil
 		}
 	}
-	_, err := a.address()
+	_, err := a.target()
 	return err == nil, err
 }
 

@@ -77,7 +77,7 @@ func run(ctx context.Context, o runOptions) error {
 // dryRun needs no cluster, but plans for the one that is named.
 func dryRun(ctx context.Context, o runOptions) error {
 	slots, platforms := runtime.GOMAXPROCS(0), []string(nil)
-	if _, err := o.app.address(); err == nil {
+	if _, err := o.app.target(); err == nil {
 		c, err := o.app.dial(ctx)
 		if err != nil {
 			return err

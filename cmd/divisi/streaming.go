@@ -24,6 +24,7 @@ reach a reducer sorted by it. On standard error a program may print
 
 The engine's flags, with two dashes, come first:
   --cluster HOST:PORT   run there (or DIVISI_CLUSTER); without it: in this process
+  --security DIR        a client's certificate, for a cluster with TLS (or DIVISI_SECURITY)
   --mode MODE           what to do when the output exists: fail, append, replace
   --progress MODE       progress on standard error: auto, bar, plain, none
   --parallelism N, --memory SIZE, --tmp DIR, --explain, --debug, -o table|json

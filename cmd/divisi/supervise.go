@@ -272,19 +272,11 @@ func (s *supervisor) secure(r security.Role) []string {
 	return []string{"--security", filepath.Join(s.security, string(r))}
 }
 
-// identity is the supervisor's own, as a client.
-func (s *supervisor) identity() (*security.Identity, error) {
-	if s.security == "" {
-		return nil, nil
-	}
-	return security.Load(filepath.Join(s.security, string(security.Client)), security.Client, nil)
-}
-
 // registered waits until the coordinator knows every running worker by its process.
 func (s *supervisor) registered(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	id, err := s.identity()
+	id, err := security.LoadClient(s.info().Security)
 	if err != nil {
 		return err
 	}

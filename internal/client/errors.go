@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -53,11 +54,10 @@ func distrusted(err, handshake error, secure bool) error {
 		return err
 	}
 	var header tls.RecordHeaderError
-	var network net.Error
 	switch text := away.Err.Error(); {
 	case errors.As(handshake, &header):
 		return &Untrusted{away.Addr, errors.New("the coordinator there has no TLS: leave --security and DIVISI_SECURITY out, or start it with --security")}
-	case handshake != nil && !errors.Is(handshake, io.EOF) && !errors.Is(handshake, io.ErrUnexpectedEOF) && !errors.As(handshake, &network) && !errors.Is(handshake, context.DeadlineExceeded) && !errors.Is(handshake, context.Canceled):
+	case handshake != nil && !cutOff(handshake):
 		return &Untrusted{away.Addr, handshake}
 	case secure && strings.Contains(text, "remote error: tls:"): // its alert, which comes after this side's handshake
 		return &Untrusted{away.Addr, fmt.Errorf("the coordinator there does not accept this side's certificate; its log says why: %w", away.Err)}
@@ -65,6 +65,13 @@ func distrusted(err, handshake error, secure bool) error {
 		return &Unreachable{away.Addr, fmt.Errorf("%w: if the coordinator there has TLS, name the folder of your certificate by --security DIR or DIVISI_SECURITY", away.Err)}
 	}
 	return err
+}
+
+// cutOff reports whether a handshake did not come to its end, which says nothing of trust.
+func cutOff(handshake error) bool {
+	var network net.Error // also of a context that has ended
+	return errors.As(handshake, &network) || slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, context.Canceled},
+		func(why error) bool { return errors.Is(handshake, why) })
 }
 
 // A VersionSkew says that client and coordinator speak different protocols.

@@ -61,6 +61,14 @@ func Load(dir string, role Role, log *slog.Logger) (*Identity, error) {
 	return id, nil
 }
 
+// LoadClient is Load of a client's; nil of no folder, "".
+func LoadClient(dir string) (*Identity, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	return Load(dir, Client, nil)
+}
+
 // Expires is when the certificate ends; the zero time without one.
 func (id *Identity) Expires() time.Time {
 	if id == nil {

@@ -190,17 +190,14 @@ func (h *host) start(build func(*dataflow.Job)) {
 	}
 	h.memory = newBudget("task host of "+h.job.Id, h.init.MemoryBytes, int(h.init.Slots))
 	h.shared = dataflow.NewShared(h.memory.shared("what tasks share"))
-	dial, err := security.DialAsJob(h.init.Authorities, h.job.Id, h.init.JobToken)
-	if err != nil {
-		slog.Warn("task host: other workers cannot be reached", "err", err)
-	}
+	dial, badTrust := security.DialAsJob(h.init.Authorities, h.job.Id, h.init.JobToken)
 	h.fetcher = exchange.NewFetcher(exchange.FetcherConfig{
 		Dial: dial,
 		Job:  h.job.Id, Own: h.init.ExchangeAddress, Dir: filepath.Join(h.init.Dirs[0], "shuffle"), Near: h.locations.near(h.init.Machine, h.job.Id), Reading: h.locations.read,
 	})
 	ready := &pb.HostReady{Protocol: version.Protocol, Version: version.String(), Pid: int32(os.Getpid())}
 	p, err := compile(h.job, build)
-	if err != nil {
+	if err = errors.Join(badTrust, err); err != nil {
 		ready.Error, h.broken = err.Error(), err
 	} else {
 		h.program = p
