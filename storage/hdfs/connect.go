@@ -127,6 +127,7 @@ func (fs *FS) do(ctx context.Context, f func(c *connection) error) error {
 func (fs *FS) retry(ctx context.Context, f func() error) error {
 	began := time.Now()
 	pause := 50 * time.Millisecond
+	fs.repeats.First()
 	for {
 		err := interpret(f())
 		storage.Advance(ctx)
@@ -137,10 +138,12 @@ func (fs *FS) retry(ctx context.Context, f func() error) error {
 		if !fs.met.Load() {
 			limit, passed = fs.unmet, storage.ErrUnreachable
 		}
-		if time.Since(began)+pause > limit {
+		delay := max(pause, fs.repeats.Take())
+		if time.Since(began)+delay > limit {
+			fs.repeats.Return()
 			return fmt.Errorf("%w: tried for %v: %w", passed, time.Since(began).Round(time.Second), err)
 		}
-		if werr := wait(ctx, pause); werr != nil {
+		if werr := wait(ctx, delay); werr != nil {
 			return fmt.Errorf("%w, after %w", werr, err)
 		}
 		pause = min(2*pause, time.Second)

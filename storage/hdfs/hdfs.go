@@ -65,7 +65,8 @@ type FS struct {
 	reading lane // NameNode calls and reads
 	writing lane // whatever holds a lease
 
-	met atomic.Bool // a NameNode has answered once
+	met     atomic.Bool // a NameNode has answered once
+	repeats storage.Repeats
 
 	// patience bounds how long one operation is tried again, unmet before any
 	// NameNode has answered.

@@ -119,6 +119,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 // The time for that begins anew with each byte that arrives.
 func (f *file) readAll(p []byte, off int64) (int, error) {
 	done, bad := 0, 0
+	f.fs.repeats.First()
 	began := time.Now()
 	pause := 50 * time.Millisecond
 	for done < len(p) {
@@ -147,7 +148,7 @@ func (f *file) readAll(p []byte, off int64) (int, error) {
 			return done, fmt.Errorf("%w: no replica of byte %d could be read for %v: %w", storage.ErrTransient, off+int64(done), time.Since(began).Round(time.Second), err)
 		}
 		// A File has no context: closing it is what ends the wait early.
-		_ = wait(context.Background(), pause)
+		_ = wait(context.Background(), max(pause, f.fs.repeats.Take()))
 		pause = min(2*pause, time.Second)
 	}
 	return done, nil

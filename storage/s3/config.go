@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/divisi-data/divisi/storage"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
@@ -145,7 +146,7 @@ func newFS(c config, bucket string, set settings) (*FS, error) {
 			transport.CloseIdleConnections()
 			wire.closeIdle()
 		},
-		set: set, inFly: semaphore.NewWeighted(set.uploads), alive: make(chan struct{}),
+		set: set, repeats: storage.Repeats{PerSecond: set.repeats}, inFly: semaphore.NewWeighted(set.uploads), alive: make(chan struct{}),
 	}, nil
 }
 

@@ -75,6 +75,7 @@ func (f *FS) tryFor(ctx context.Context, idle time.Duration, op, name string, do
 		return f.failed(op, name, &fault{is: storage.ErrNotExist, text: "S3 has no keys of more than 1,024 bytes or that are not UTF-8"})
 	}
 	began, pause := time.Now(), f.set.pause
+	f.repeats.First()
 	for n := 1; ; n++ {
 		err := f.once(ctx, idle, n, do)
 		storage.Advance(ctx)
@@ -98,11 +99,12 @@ func (f *FS) tryFor(ctx context.Context, idle time.Duration, op, name string, do
 		// together.
 		pause = min(pause*2, f.set.pauseMax)
 		delay := time.Duration(rand.Int64N(int64(pause) + 1))
-		if again && time.Since(began)+delay > f.budget() {
-			again = false
-			e.is = f.passing()
-		}
 		if !again {
+			return f.failed(op, name, e)
+		}
+		if delay = max(delay, f.repeats.Take()); time.Since(began)+delay > f.budget() {
+			f.repeats.Return()
+			e.is = f.passing()
 			return f.failed(op, name, e)
 		}
 		if err := wait(ctx, delay); err != nil {

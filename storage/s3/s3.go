@@ -68,6 +68,7 @@ type FS struct {
 	set     settings
 	inFly   *semaphore.Weighted // bytes of parts being uploaded
 	pace    pace
+	repeats storage.Repeats
 	spares  spares
 	reached sync.Once
 	alive   chan struct{} // closed when a request has first succeeded
@@ -82,6 +83,7 @@ type settings struct {
 	idle     time.Duration // without a byte moved, an attempt of a request has failed
 	pause    time.Duration // before the second attempt; doubles from there
 	pauseMax time.Duration
+	repeats  float64          // attempts after the first, a second, of all requests
 	budget   time.Duration    // for all attempts of one request
 	first    time.Duration    // the same, as long as no request has ever succeeded
 	hedge    time.Duration    // a read is asked for twice after this, or later
@@ -90,7 +92,7 @@ type settings struct {
 
 var standard = settings{
 	part: 8 << 20, uploads: 64 << 20, block: 2 << 20, page: 1000,
-	idle: time.Minute, pause: 100 * time.Millisecond, pauseMax: 10 * time.Second,
+	idle: time.Minute, pause: 100 * time.Millisecond, pauseMax: 10 * time.Second, repeats: 10,
 	budget: 5 * time.Minute, first: 20 * time.Second, hedge: 300 * time.Millisecond,
 	late: [2]time.Duration{100 * time.Millisecond, 500 * time.Millisecond},
 }

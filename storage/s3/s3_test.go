@@ -27,7 +27,7 @@ const (
 // quick are settings for servers that are near.
 func quick() settings {
 	s := standard
-	s.pause, s.pauseMax = time.Millisecond, 20*time.Millisecond
+	s.pause, s.pauseMax, s.repeats = time.Millisecond, 20*time.Millisecond, 1000
 	s.late = [2]time.Duration{time.Millisecond, 5 * time.Millisecond}
 	return s
 }
