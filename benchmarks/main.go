@@ -62,7 +62,7 @@ var benchmarks = []struct {
 		return s3.Run(ctx, s3.Options{Work: o.work, Small: 10_000, Bytes: []int64{o.bytes / 10, o.bytes, o.bytes * 5 / 2}, Large: 64, Rows: int(o.bytes / 125), Runs: o.runs, Log: o.log})
 	}},
 	{"tpch", func(ctx context.Context, o options) (harness.Result, error) {
-		return tpch.Run(ctx, tpch.Options{Work: o.work, Scale: int(max(1, o.bytes/1_000_000_000)), Runs: o.runs, Log: o.log})
+		return tpch.Run(ctx, tpch.Options{Work: o.work, Scale: int(max(1, o.bytes/1_000_000_000)), Runs: o.runs, Slow: o.slow, Log: o.log})
 	}},
 	{"columnar", func(ctx context.Context, o options) (harness.Result, error) {
 		return columnar.Run(ctx, columnar.Options{Work: o.work, Rows: o.bytes / 50, Runs: o.runs, Log: o.log})

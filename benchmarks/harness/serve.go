@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 
@@ -19,10 +21,17 @@ import (
 const Threads = 2
 
 // Serve runs queries over the tables in a folder: for a line "N OUT" it runs the job with
-// --data, --query N and --out OUT and then answers "ok", or what went wrong.
+// --data, --query N and --out OUT and then answers "ok", or what went wrong; for a line
+// "gc" it answers what share of this process's CPU time was garbage collection.
 func Serve(ctx context.Context, job func(*df.Job), data string, in io.Reader, out io.Writer) error {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
+		if lines.Text() == "gc" {
+			if _, err := fmt.Fprintln(out, gcShare()); err != nil {
+				return err
+			}
+			continue
+		}
 		n, to, ok := strings.Cut(lines.Text(), " ")
 		if !ok {
 			return fmt.Errorf("a line is %q, not a number and a folder", lines.Text())
@@ -37,6 +46,15 @@ func Serve(ctx context.Context, job func(*df.Job), data string, in io.Reader, ou
 		}
 	}
 	return lines.Err()
+}
+
+// gcShare is the share of the CPU time so far, by the runtime's estimate.
+func gcShare() float64 {
+	samples := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/total:cpu-seconds"}, {Name: "/cpu/classes/idle:cpu-seconds"}}
+	runtime.GC() // which brings the estimates up to date
+	metrics.Read(samples)
+	gc, total, idle := samples[0].Value.Float64(), samples[1].Value.Float64(), samples[2].Value.Float64()
+	return gc / (total - idle)
 }
 
 // A Server is a process that answers as Serve does. What is timed of it is from asking
@@ -65,24 +83,38 @@ func StartServer(ctx context.Context, name string, args ...string) (*Server, err
 
 // Run has it run a query, whose result goes into the folder to.
 func (s *Server) Run(q int, to string) error {
-	if _, err := fmt.Fprintln(s.in, strconv.Itoa(q)+" "+to); err != nil {
-		return err
+	answer, err := s.ask(strconv.Itoa(q) + " " + to)
+	if err == nil && answer != "ok" {
+		err = errors.New(answer)
 	}
-	if !s.out.Scan() {
-		return errors.Join(fmt.Errorf("%s ended", s.cmd.Path), s.out.Err())
-	}
-	if answer := s.out.Text(); answer != "ok" {
-		return errors.New(answer)
-	}
-	return nil
+	return err
 }
 
-// Peak is the most memory that it has had, in bytes; 0 if it was never started.
-func (s *Server) Peak() int64 {
-	if s.cmd == nil {
-		return 0
+// GC asks for the share of CPU time that was garbage collection; only Serve answers.
+func (s *Server) GC() (float64, error) {
+	answer, err := s.ask("gc")
+	if err != nil {
+		return 0, err
 	}
-	return Peak(s.cmd.Process.Pid)
+	return strconv.ParseFloat(answer, 64)
+}
+
+func (s *Server) ask(line string) (string, error) {
+	if _, err := fmt.Fprintln(s.in, line); err != nil {
+		return "", err
+	}
+	if !s.out.Scan() {
+		return "", errors.Join(fmt.Errorf("%s ended", s.cmd.Path), s.out.Err())
+	}
+	return s.out.Text(), nil
+}
+
+// Peak is the most memory, in bytes, that it or the largest process below it has had.
+func (s *Server) Peak() (most int64) {
+	for _, p := range family(s.cmd.Process.Pid) {
+		most = max(most, peakMemory(p.pid))
+	}
+	return most
 }
 
 // Stop ends it.

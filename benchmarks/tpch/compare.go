@@ -52,9 +52,9 @@ func readCSV(name string) ([][]string, error) {
 	return rows, nil
 }
 
-// compare says where results differ, beyond the last digits of a double; the names of
-// columns count where names does.
-func compare(got, want [][]string, names bool) string {
+// compare says where results differ, by more than slack and beyond the last digits of a
+// double; the names of columns count where names does.
+func compare(got, want [][]string, names bool, slack float64) string {
 	if len(got) != len(want) {
 		return fmt.Sprintf("%d rows, want %d", len(got)-1, len(want)-1)
 	}
@@ -66,7 +66,7 @@ func compare(got, want [][]string, names bool) string {
 			continue
 		}
 		for c, w := range want[i] {
-			if g := got[i][c]; !alike(g, w) {
+			if g := got[i][c]; !alike(g, w, slack) {
 				return fmt.Sprintf("row %d, %s is %q, want %q\n%q\n%q", i, want[0][c], g, w, got[i], want[i])
 			}
 		}
@@ -74,11 +74,11 @@ func compare(got, want [][]string, names bool) string {
 	return ""
 }
 
-func alike(g, w string) bool {
+func alike(g, w string, slack float64) bool {
 	if g == w {
 		return true
 	}
 	x, errX := strconv.ParseFloat(g, 64)
 	y, errY := strconv.ParseFloat(w, 64)
-	return errX == nil && errY == nil && math.Abs(x-y) <= 1e-9*math.Max(math.Abs(x), math.Abs(y))
+	return errX == nil && errY == nil && math.Abs(x-y) <= max(slack, 1e-9*max(math.Abs(x), math.Abs(y)))
 }

@@ -36,7 +36,7 @@ func TestServe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if problem := compare(rows, want, true); problem != "" {
+		if problem := compare(rows, want, true, 0); problem != "" {
 			t.Errorf("query %d: %s", q, problem)
 		}
 	}
@@ -52,17 +52,24 @@ func TestSum(t *testing.T) {
 			{Name: "ours", Seconds: []float64{ours, ours}, CPU: []float64{ours, ours}, Checked: fault == "", Error: fault, Ratio: ratio},
 		}}
 	}
-	none := []*harness.Server{{}, {}}
-	row := sum(harness.Row{}, []harness.Row{query(1, 1, 1, ""), query(8, 2, 4, "")}, none)
-	ours, duck := row.Contenders[0], row.Contenders[1]
-	if ours.Median() != 9 || duck.Median() != 3 || duck.Ratio != 3./9 || !ours.Checked {
+	row := sum(harness.Row{}, []harness.Row{query(1, 1, 1, ""), query(8, 2, 4, "")})
+	us, duck := row.Contenders[ours], row.Contenders[first]
+	if us.Median() != 9 || duck.Median() != 3 || !us.Checked {
 		t.Errorf("the sum is %+v", row)
 	}
-	if m := ours.Figures["geometric mean of times DuckDB"]; math.Abs(m-2) > 1e-12 || ours.Figures["queries over twice DuckDB"] != 1 || ours.Figures["q02, ms"] != 8000 {
-		t.Errorf("figures are %v", ours.Figures)
+	if m := us.Figures["geometric mean of times DuckDB"]; math.Abs(m-2) > 1e-12 || us.Figures["queries over twice DuckDB"] != 1 || us.Figures["q02, ms"] != 8000 {
+		t.Errorf("figures are %v", us.Figures)
 	}
-	row = sum(harness.Row{}, []harness.Row{query(1, 1, 1, "wrong"), query(8, 2, 4, "")}, none)
-	if c := row.Contenders[0]; c.Checked || c.Error != "wrong" {
+	with := func(r harness.Row, seconds float64, fault string) harness.Row {
+		r.Contenders = append(r.Contenders, harness.Contender{Name: "Polars", Seconds: []float64{seconds}, Error: fault})
+		return r
+	}
+	row = sum(harness.Row{}, []harness.Row{with(query(4, 4, 1, ""), 1, ""), with(query(4, 1, 4, ""), 8, ""), with(query(4, 4, 1, ""), 1, "wrong")})
+	if f := row.Contenders[ours].Figures; math.Abs(f["geometric mean of times the faster of DuckDB and Polars"]-math.Cbrt(16)) > 1e-12 || f["queries over twice the faster"] != 2 {
+		t.Errorf("figures with Polars are %v", f)
+	}
+	row = sum(harness.Row{}, []harness.Row{query(1, 1, 1, "wrong"), query(8, 2, 4, "")})
+	if c := row.Contenders[ours]; c.Checked || c.Error != "wrong" {
 		t.Errorf("a wrong result is no fault of the row: %+v", c)
 	}
 }

@@ -12,11 +12,40 @@ import (
 	"github.com/divisi-data/divisi/benchmarks/harness"
 )
 
-// tools are the peer and the maker of tables.
+// tools are the peers and the maker of tables.
 type tools struct{ harness.Python }
 
-func newTools(dir string, log io.Writer) tools {
-	return tools{harness.Python{Dir: dir, Packages: []string{"duckdb==2.0.1", "tpchgen-cli==4.0.0"}, Log: log}}
+func newTools(dir string, slow bool, log io.Writer) tools {
+	packages := []string{"duckdb==2.0.1", "polars==2.1.0", "tpchgen-cli==4.0.0"}
+	if slow {
+		packages = append(packages, "pyspark==4.3.0")
+	}
+	return tools{harness.Python{Dir: dir, Packages: packages, Log: log}}
+}
+
+// A start is how a contender's process begins.
+type start struct {
+	name, version string
+	slack         float64
+	program       string
+	args          []string
+}
+
+// contenders are what runs the queries, in the order that bench wants; query is this
+// engine's program.
+func (t tools) contenders(query, data string, o Options) []start {
+	const scripts = "benchmarks/tpch/testdata/"
+	python, threads, scale := t.Program("python"), strconv.Itoa(harness.Threads), strconv.Itoa(o.Scale)
+	all := []start{
+		{"DuckDB", t.Version("duckdb"), 0, python, []string{scripts + "serve.py", data, scripts + "sql", threads, scale}},
+		{"divisi, in process", "this", 0, query, []string{"serve", data}},
+		{"Polars", t.Version("polars"), 0, "env", []string{"POLARS_MAX_THREADS=" + threads, python, scripts + "serve_polars.py", data, scale}},
+	}
+	if o.Slow {
+		// Its averages of decimals are decimals of six digits.
+		all = append(all, start{"Spark", t.Version("pyspark"), 1e-6, "env", []string{"PYSPARK_PYTHON=" + python, python, scripts + "serve_spark.py", data, scripts + "sql", threads, scale}})
+	}
+	return all
 }
 
 // tables makes the tables once and keeps them: how many bytes their files have. A file

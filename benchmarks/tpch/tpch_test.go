@@ -34,7 +34,7 @@ func TestAnswers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if problem := compare(got, want, true); problem != "" {
+				if problem := compare(got, want, true, 0); problem != "" {
 					t.Error(problem)
 				}
 			})
@@ -45,11 +45,11 @@ func TestAnswers(t *testing.T) {
 func TestCompareCanFail(t *testing.T) {
 	a := [][]string{{"x"}, {"1.0"}}
 	for _, b := range [][][]string{{{"x"}, {"1.1"}}, {{"y"}, {"1.0"}}, {{"x"}}, {{"x"}, {"a"}}} {
-		if compare(a, b, true) == "" {
+		if compare(a, b, true, 0) == "" {
 			t.Errorf("%v and %v are alike", a, b)
 		}
 	}
-	if problem := compare(a, [][]string{{"x"}, {"1.00"}}, true); problem != "" {
+	if problem := compare(a, [][]string{{"x"}, {"1.00"}}, true, 0); problem != "" {
 		t.Error(problem)
 	}
 }
