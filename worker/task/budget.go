@@ -27,6 +27,12 @@ const (
 	usualPercent   = 100 // Go's own, where nobody said another
 )
 
+// ballast counts as in use and is never touched, so that it is not in memory: with it
+// the collector waits for 64 MiB of garbage more. What a host has in use between tasks is
+// a few MiB, and a tenfold of that is one batch. It is made when the first limit is, while
+// what is new needs no clearing, and kept, since later it would.
+var ballast = sync.OnceValue(func() []byte { return make([]byte, 16<<20) })
+
 const (
 	watchEvery = 100 * time.Millisecond
 	freeEvery  = time.Second
@@ -105,10 +111,11 @@ func (l *limits) set(b *budget, n int64) {
 		most = max(most, n)
 	}
 	if most == 0 {
-		most = l.own
+		debug.SetMemoryLimit(l.own)
 		debug.SetGCPercent(l.percent)
+		return
 	}
-	debug.SetMemoryLimit(most)
+	debug.SetMemoryLimit(most + int64(len(ballast())))
 }
 
 // attempt is one attempt's share. With more than 0 bytes wanted, so many are its own.
