@@ -31,6 +31,9 @@ func (cl *clientService) Logs(r *divisipb.LogsRequest, stream divisipb.Client_Lo
 		if err != nil {
 			return nil, notFound(err)
 		}
+		if err := js.has(r.GetStage(), r.GetIndex()); err != nil {
+			return nil, notFound(err)
+		}
 		return s.logPlaces(js, r), nil
 	})
 	if err != nil {
@@ -55,6 +58,21 @@ func (cl *clientService) Logs(r *divisipb.LogsRequest, stream divisipb.Client_Lo
 		g.Go(func() error { return cl.c.readLog(ctx, p, true, send) })
 	}
 	return rpcError(g.Wait())
+}
+
+// has says whether a job has a stage and a task of it; each may be -1, which is any.
+func (js *jobState) has(stage, index int32) error {
+	if js.job == nil || stage < 0 {
+		return nil
+	}
+	stages := len(js.job.Plan().Stages)
+	if int(stage) >= stages {
+		return fmt.Errorf("job %s has no stage %d, it has %d", js.id, stage, stages)
+	}
+	if n, _, _ := js.job.Progress(int(stage)); n > 0 && int(index) >= n {
+		return fmt.Errorf("job %s has no task %d/%d, the stage has %d", js.id, stage, index, n)
+	}
+	return nil
 }
 
 // logPlaces are the attempts that the request means, in order.

@@ -14,6 +14,7 @@ import (
 
 	divisi "github.com/divisi-data/divisi"
 	"github.com/divisi-data/divisi/internal/console"
+	"github.com/divisi-data/divisi/internal/version"
 )
 
 // commands is the command table: a command is a line here and a file.
@@ -78,7 +79,9 @@ First steps:
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
+		Version:       version.String(),
 	}
+	root.SetVersionTemplate(versionLine())
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()

@@ -95,6 +95,12 @@ func (r *RandomReader) Guard(op string, decode func() error) (err error) {
 	return err
 }
 
+// Unsupported is the error for a file that is not read for what is no fault of it; try
+// says what to do.
+func (r *RandomReader) Unsupported(op string, err error, try string) error {
+	return &dataflow.Error{Op: op, Path: r.in.Path, Kind: dataflow.User, Err: dataflow.Mark(err, errors.ErrUnsupported), Try: try}
+}
+
 func (r *RandomReader) broken(op string, err error) error {
 	if r.err != nil {
 		return r.in.Fail(op, 0, r.err)

@@ -79,7 +79,7 @@ func (f *file) readHeader() error {
 		f.codec = "null"
 	case "null", "deflate", "snappy", "zstandard", "bzip2":
 	default:
-		return fmt.Errorf("its codec %q is not known here", f.codec)
+		return f.random.Unsupported("avro.Read", fmt.Errorf("blocks compressed with %q are not read", f.codec), "write the file with null, deflate, snappy, zstandard or bzip2")
 	}
 	s, err := avro.ParseWithCache(string(meta["avro.schema"]), "", &avro.SchemaCache{})
 	if err != nil {

@@ -104,7 +104,7 @@ func (f *file) readHeader() error {
 			return err
 		}
 		if h.codec, err = codecOf(name); err != nil {
-			return err
+			return f.random.Unsupported("sequencefile.Read", err, "write the file with another codec, such as org.apache.hadoop.io.compress.DefaultCodec")
 		}
 	}
 	if err := f.readMetadata(); err != nil {
@@ -121,7 +121,7 @@ func codecOf(class string) (codec.Codec, error) {
 			return c.codec, nil
 		}
 	}
-	return "", fmt.Errorf("its codec %s is not known here", class)
+	return "", fmt.Errorf("what the codec %s compresses is not read", class)
 }
 
 func (f *file) readMetadata() error {
