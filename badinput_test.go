@@ -255,6 +255,7 @@ func TestBadText(t *testing.T) {
 		{name: "jsonl: no object", job: copyRows(df.FromJSONLines[sale]), in: list, is: df.ErrMalformed, says: []string{list + ":23", "no JSON object"}},
 		{name: "jsonl: a string for a number", job: copyRows(df.FromJSONLines[sale]), in: typed, is: df.ErrMalformed, says: []string{typed + ":23", "count", "is a string"}},
 		{name: "jsonl: a number too large", job: copyRows(df.FromJSONLines[sale]), in: big, is: df.ErrMalformed, says: []string{big + ":23", "count", "1e30"}},
+		{name: "jsonl: a key in other letters", job: copyRows(df.FromJSONLines[sale]), in: put(t, "capitals.jsonl", []byte(`{"item":"a","COUNT":1}`)), is: df.ErrMalformed, says: []string{"count", `the object has "COUNT"`, `df:"COUNT"`}},
 		{name: "jsonl: a value is missing", job: copyRows(df.FromJSONLines[sale]), in: missing, is: df.ErrMalformed, says: []string{missing + ":23", "count"}},
 		{name: "jsonl: bad UTF-8", job: copyRows(df.FromJSONLines[sale]), in: latin, is: df.ErrMalformed, says: []string{latin + ":23", "UTF-8", `\xe9`}},
 		{name: "jsonl: a million brackets", job: copyRows(df.FromJSONLines[sale]), in: deep, is: df.ErrMalformed, says: []string{deep + ":23", "no valid JSON"}},

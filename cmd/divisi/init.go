@@ -36,7 +36,7 @@ type initOptions struct {
 func initCommand(a *app) *cobra.Command {
 	o := initOptions{app: a}
 	cmd := &cobra.Command{
-		Use: "init wordcount|join [DIR]", Short: "Write a job of your own, with a passing test", Args: between(1, 2),
+		Use: "init wordcount|join|kafka|streaming [DIR]", Short: "Write a job of your own, with a passing test", Args: between(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			o.name, o.dir = args[0], args[0]
 			if len(args) > 1 {

@@ -74,10 +74,14 @@ func (s Summary) Print(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(s)
 	}
-	_, err := fmt.Fprintf(w, "%s %s in %s: %s tasks (%s retries), read %s records (%s), wrote %s (%s), shuffled %s, spilled %s\n",
+	bad := ""
+	if n := s.Counters["files.bad_records"] + s.Counters["kafka.bad_records"]; n > 0 {
+		bad = ", bad records left out: " + Count(n)
+	}
+	_, err := fmt.Fprintf(w, "%s %s in %s: %s tasks (%s retries), read %s records (%s), wrote %s (%s), shuffled %s, spilled %s%s\n",
 		s.Job, s.State, Duration(time.Duration(s.Seconds*float64(time.Second))),
 		Count(s.Tasks), Count(s.Retries), Count(s.RecordsIn), Bytes(s.BytesIn),
-		Count(s.RecordsOut), Bytes(s.BytesOut), Bytes(s.BytesShuffled), Bytes(s.BytesSpilled))
+		Count(s.RecordsOut), Bytes(s.BytesOut), Bytes(s.BytesShuffled), Bytes(s.BytesSpilled), bad)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -75,10 +76,27 @@ func (p *parser) Parse(line []byte) (err error) {
 	}
 	for i, c := range p.columns {
 		if err := c.check(p.values[i]); err != nil {
-			return err
+			return p.misnamed(err, i, value(line[from:]))
 		}
 	}
 	return nil
+}
+
+// misnamed says with an error of column i that the object has a key which is that column's
+// name but for capitals: a field of a struct whose tag was forgotten, or is json's.
+func (p *parser) misnamed(err error, i int, object value) error {
+	for k := range object.members() {
+		key, _, bad := k.text(nil)
+		if bad != nil {
+			continue
+		}
+		for name, at := range p.names {
+			if at == i && name != string(key) && strings.EqualFold(name, string(key)) {
+				return fmt.Errorf("%w; the object has %q, which a field with the tag `df:%[2]q` is read from", err, key)
+			}
+		}
+	}
+	return err
 }
 
 func (p *parser) Commit() {
