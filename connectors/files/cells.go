@@ -130,6 +130,11 @@ type typed interface {
 	Commit()
 }
 
+// Missing is the error for a value that is missing in a column that has to have one.
+func Missing(column string) error {
+	return fmt.Errorf("column %s: a value is missing (a field that may be missing is a pointer)", column)
+}
+
 type nullable struct {
 	name  string
 	allow bool
@@ -148,7 +153,7 @@ func (n *nullable) Parse(s []byte) error {
 
 func (n *nullable) Null() error {
 	if !n.allow {
-		return fmt.Errorf("column %s: a value is missing", n.name)
+		return Missing(n.name)
 	}
 	n.null = true
 	return nil

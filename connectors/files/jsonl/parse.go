@@ -268,7 +268,7 @@ func (c *structColumn) add(v value) {
 func checkNested(f arrow.Field, v value, open byte, what string) error {
 	switch {
 	case v.isNull() && !f.Nullable:
-		return fmt.Errorf("column %s: a value is missing", f.Name)
+		return files.Missing(f.Name)
 	case !v.isNull() && v[0] != open:
 		return fmt.Errorf("column %s: %.40q is no %s", f.Name, []byte(v), what)
 	}
