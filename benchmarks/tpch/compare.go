@@ -1,6 +1,7 @@
 package tpch
 
 import (
+	"cmp"
 	"encoding/csv"
 	"fmt"
 	"math"
@@ -33,7 +34,11 @@ func result(q int, pattern string) ([][]string, error) {
 		all = append(all, rows...)
 	}
 	if q == 11 && len(all) > 0 { // ties in its order
-		slices.SortStableFunc(all[1:], func(a, b []string) int { return strings.Compare(a[1]+a[0], b[1]+b[0]) })
+		slices.SortStableFunc(all[1:], func(a, b []string) int {
+			x, _ := strconv.ParseFloat(a[1], 64)
+			y, _ := strconv.ParseFloat(b[1], 64)
+			return cmp.Or(cmp.Compare(x, y), strings.Compare(a[0], b[0]))
+		})
 	}
 	return all, nil
 }
