@@ -62,6 +62,14 @@ func (r *readiness) started() (HostStart, int) {
 	panic("not reached")
 }
 
+// readied is what was started when a job had ended, once it is kept for the next.
+func (r *readiness) readied() (HostStart, int) {
+	r.t.Helper()
+	start, pid := r.started()
+	r.w.closing.Wait()
+	return start, pid
+}
+
 func (r *readiness) none(when string) {
 	r.t.Helper()
 	select {
@@ -93,7 +101,7 @@ func TestReadyProgramIsTaken(t *testing.T) {
 	first, pid1 := r.started()
 	r.none("while a job runs")
 	r.endJob(false)
-	ready, pid2 := r.started()
+	ready, pid2 := r.readied()
 	if !gone(t, pid1) || ready.Binary == first.Binary {
 		t.Errorf("the first job's process %d is there, or was not started anew: %s", pid1, ready.Binary)
 	}
@@ -114,7 +122,7 @@ func TestReadyProgramIsTaken(t *testing.T) {
 		t.Error(err)
 	}
 	r.endJob(false)
-	_, pid3 := r.started()
+	_, pid3 := r.readied()
 	if !gone(t, pid2) {
 		t.Error("the host of an ended job is there")
 	}
@@ -126,7 +134,7 @@ func TestReadyProgramIsTaken(t *testing.T) {
 		t.Error("the ready process has gone because of another job")
 	}
 	r.endJob(false)
-	_, pid5 := r.started() // the last job's counts
+	_, pid5 := r.readied() // the last job's counts
 	if !gone(t, pid4) || !gone(t, pid3) {
 		t.Error("two programs are ready, or the host of an ended job is there")
 	}
@@ -146,8 +154,7 @@ func TestReadyProgramThatEnds(t *testing.T) {
 			r.begin("one", nil)
 			r.started()
 			r.endJob(false)
-			_, pid := r.started()
-			r.w.closing.Wait() // it is kept by then
+			_, pid := r.readied()
 			if long == time.Hour {
 				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 					t.Fatal(err)
