@@ -167,6 +167,8 @@ func Start(ctx context.Context, cfg Config) (_ *Coordinator, err error) {
 		grpc.MaxRecvMsgSize(messageBytesMax), grpc.MaxHeaderListSize(headerBytesMax), grpc.MaxConcurrentStreams(streamsMax),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: cfg.Lease}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		// Windows that are not measured: else each small message is answered by a ping.
+		grpc.StaticStreamWindowSize(4<<20), grpc.StaticConnWindowSize(16<<20),
 	)...)
 	divisipb.RegisterClientServer(c.grpc, &clientService{c: c})
 	divisipb.RegisterControlServer(c.grpc, &controlService{c: c})

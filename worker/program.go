@@ -39,7 +39,8 @@ func (w *Worker) startProgram(ctx context.Context, start HostStart, output strin
 	}
 	p := &program{
 		ended: make(chan error, 1), known: make(chan struct{}),
-		server: grpc.NewServer(grpc.MaxRecvMsgSize(messageMax), grpc.MaxSendMsgSize(messageMax)),
+		server: grpc.NewServer(grpc.MaxRecvMsgSize(messageMax), grpc.MaxSendMsgSize(messageMax),
+			grpc.StaticStreamWindowSize(4<<20), grpc.StaticConnWindowSize(16<<20)), // not measured, by a ping for each small message
 	}
 	pb.RegisterHostServer(p.server, p)
 	l := newOneListener(ours)

@@ -104,6 +104,7 @@ func serve(ctx context.Context, conn net.Conn, build func(*dataflow.Job), keep b
 				return nil, errors.New("the worker has gone")
 			}
 		}),
+		grpc.WithStaticStreamWindowSize(4<<20), grpc.WithStaticConnWindowSize(16<<20), // as the worker's
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageMax), grpc.MaxCallSendMsgSize(messageMax)),
 	)
 	if err != nil {
