@@ -323,8 +323,8 @@ func (cl *clientService) RetryJob(ctx context.Context, r *divisipb.RetryJobReque
 	return cl.c.submit(ctx, req)
 }
 
-// follow calls f at once, on every change of the job, at most ten times a second, and
-// when the job is over, until it says stop: then at the latest.
+// follow calls f at once, on every change of the job, at most ten times a second, when its
+// outputs stay as they are, and when the job is over, until it says stop: then at the latest.
 func (c *Coordinator) follow(ctx context.Context, id string, f func(*state, *jobState) (send func() error, stop bool)) error {
 	changed := make(chan struct{}, 1)
 	var js *jobState
@@ -345,9 +345,12 @@ func (c *Coordinator) follow(ctx context.Context, id string, f func(*state, *job
 	}
 	pace := time.NewTimer(0)
 	defer pace.Stop()
+	settled := js.settled // nil once it has been heard
 	for {
 		select {
 		case <-pace.C:
+		case <-settled:
+			settled = nil
 		case <-js.gone:
 		case <-ctx.Done():
 			return rpcError(ctx.Err())
@@ -365,6 +368,9 @@ func (c *Coordinator) follow(ctx context.Context, id string, f func(*state, *job
 		select {
 		case <-changed:
 			pace.Reset(watchEvery)
+		case <-settled:
+			settled = nil
+			pace.Reset(0)
 		case <-js.gone:
 		case <-ctx.Done():
 			return rpcError(ctx.Err())

@@ -66,6 +66,7 @@ type fake struct {
 	twice  bool          // it says everything two times
 	cut    *divisipb.Cut // what it gives away when it is asked to
 	silent bool          // it does not say which outputs it has copied
+	busy   bool          // it does not say that it has dropped a job
 	// do answers a Launch; nil, or a nil answer, leaves the attempt running.
 	do func(*divisipb.TaskSpec) *divisipb.FromWorker
 
@@ -224,6 +225,9 @@ func (f *fake) take(m *divisipb.ToWorker) {
 		if !b.EndJob.GetHostsOnly() {
 			f.ended = append(f.ended, b.EndJob.GetJob())
 			delete(f.held, b.EndJob.GetJob())
+			if f.busy {
+				break
+			}
 		}
 		answers = append(answers, &divisipb.FromWorker{Body: &divisipb.FromWorker_JobGone{JobGone: &divisipb.JobGone{Job: b.EndJob.GetJob(), HostsOnly: b.EndJob.GetHostsOnly()}}})
 	}

@@ -31,7 +31,8 @@ type jobState struct {
 
 	dirty    bool
 	watchers map[chan struct{}]bool
-	gone     chan struct{} // closed when it is over, for those who follow it
+	// For those who follow it: closed when its outputs stay as they are, and when it is over.
+	settled, gone chan struct{}
 }
 
 // ending is a round of EndJob and its answers.
@@ -57,7 +58,7 @@ func (s *state) newJobState(req *divisipb.SubmitRequest, at int64) (*jobState, e
 	}
 	id := req.GetJob().GetId()
 	return &jobState{
-		id: id, req: req, submitted: at, placed: map[job.Attempt]sched.ID{}, where: map[job.Attempt]*divisipb.Placement{}, levels: map[string]int64{}, watchers: map[chan struct{}]bool{}, gone: make(chan struct{}),
+		id: id, req: req, submitted: at, placed: map[job.Attempt]sched.ID{}, where: map[job.Attempt]*divisipb.Placement{}, levels: map[string]int64{}, watchers: map[chan struct{}]bool{}, settled: make(chan struct{}), gone: make(chan struct{}),
 		job: job.New(job.Spec{ID: id, Plan: p, Memory: req.GetJob().GetMemoryBytes(), Epoch: s.epoch, Begun: job.Instant(at), TaskBytes: s.c.cfg.TaskBytes}),
 	}, nil
 }
@@ -65,7 +66,7 @@ func (s *state) newJobState(req *divisipb.SubmitRequest, at int64) (*jobState, e
 func archivedJob(a *divisipb.JobArchived) *jobState {
 	return &jobState{
 		id: a.GetStatus().GetId(), req: a.GetRequest(), submitted: a.GetStatus().GetSubmittedUnixNanos(),
-		final: a.GetStatus(), events: a.GetEvents(), watchers: map[chan struct{}]bool{}, gone: make(chan struct{}),
+		final: a.GetStatus(), events: a.GetEvents(), watchers: map[chan struct{}]bool{}, settled: make(chan struct{}), gone: make(chan struct{}),
 	}
 }
 
@@ -327,6 +328,15 @@ func (s *state) find(id string) (*jobState, error) {
 	return nil, fmt.Errorf("%q is the beginning of %d jobs: %s", id, len(found), strings.Join(found[:min(len(found), 5)], ", "))
 }
 
+// closeOnce is for channels that only the state's goroutine closes.
+func closeOnce(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+		close(c)
+	}
+}
+
 // tellWatchers wakes those who follow a job that has changed.
 func (s *state) tellWatchers() {
 	for _, js := range s.order {
@@ -334,12 +344,11 @@ func (s *state) tellWatchers() {
 			continue
 		}
 		js.dirty = false
+		if js.over() || js.job.Settled() {
+			closeOnce(js.settled)
+		}
 		if js.over() {
-			select {
-			case <-js.gone:
-			default:
-				close(js.gone)
-			}
+			closeOnce(js.gone)
 		}
 		for c := range js.watchers {
 			select {

@@ -71,3 +71,41 @@ func TestUnreachableSink(t *testing.T) {
 		t.Errorf("after a restart %q is left, before %q", st.GetLeft(), last.GetLeft())
 	}
 }
+
+// TestSettledOutputs: a job's end is told as soon as nothing of it writes any more and its
+// outputs are cleaned, though a worker has not dropped what it has of it; that is waited
+// for by those who ask for the whole end.
+func TestSettledOutputs(t *testing.T) {
+	c := start(t, t.TempDir())
+	w := newFake(t, "w1", 2)
+	w.busy = true
+	w.do = succeed
+	w.attach(c)
+	id := submit(t, c)
+	watch, err := client(t, c).WatchJob(t.Context(), &divisipb.WatchJobRequest{Job: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		st, err := watch.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.GetCleaned() {
+			t.Fatalf("nothing is left of the job, says %v", st)
+		}
+		if !st.GetOutputsCleaned() {
+			continue
+		}
+		w.mu.Lock()
+		if n := w.count(job.StageClean); st.GetState() != divisipb.JobState_JOB_STATE_SUCCEEDED || st.GetLeft() != "" || n != 1 {
+			t.Errorf("after %d tasks that clean: %v", n, st)
+		}
+		w.mu.Unlock()
+		break
+	}
+	w.send(&divisipb.FromWorker{Body: &divisipb.FromWorker_JobGone{JobGone: &divisipb.JobGone{Job: id}}})
+	if st := outcome(t, c, id); !st.GetOutputsCleaned() {
+		t.Errorf("at last: %v", st)
+	}
+}

@@ -89,7 +89,7 @@ func (js *jobState) status(stages bool, s *state) *divisipb.JobStatus {
 		State: jobStates[st.State], Error: st.Error, ErrorStack: st.Stack, ErrorNames: st.Names,
 		SubmittedUnixNanos: js.submitted, StartedUnixNanos: int64(st.Started), EndedUnixNanos: int64(st.Ended),
 		Counters: st.Counters, Stats: toStats(st.Stats), Tasks: st.Tasks, Attempts: st.Attempts, Retries: st.Retries,
-		Cleaned: st.Cleaned, RecordsIn: st.RecordsIn, RecordsOut: st.RecordsOut, Waiting: st.Waiting,
+		Cleaned: st.Cleaned, OutputsCleaned: st.OutputsCleaned, RecordsIn: st.RecordsIn, RecordsOut: st.RecordsOut, Waiting: st.Waiting,
 		Placed: maps.Clone(js.levels), Copies: st.Copies, Priority: js.req.GetPriority(),
 	}
 	out.Left = cmp.Or(st.GaveUp, st.Unclean)

@@ -456,6 +456,9 @@ func (c *chaosCluster) submit(ctx context.Context, args []string) (*pb.JobStatus
 	}
 	st, err := console.Follow(ctx, cl, id, p)
 	if err == nil {
+		st, err = cl.Wait(ctx, id) // until workers have nothing of it either
+	}
+	if err == nil {
 		err = console.Outcome(st)
 	}
 	if err == nil && !st.GetCleaned() {

@@ -25,6 +25,7 @@ type Status struct {
 	RecordsIn      int64 // read from sources
 	RecordsOut     int64 // written to sinks
 	Cleaned        bool
+	OutputsCleaned bool   // Cleaned, but that workers may still have files of it
 	GaveUp         string // what could not be cleaned, and why
 	Unclean        string // what could not be cleaned so far, and why
 	Waiting        string // what it waits for, when nothing of it runs
@@ -51,6 +52,10 @@ func (j *Job) State() State { return j.state }
 // Over says that the job has ended and nothing is left of it.
 func (j *Job) Over() bool { return j.phase == over }
 
+// Settled says that the job has ended and its outputs stay as they are: at most the
+// workers have something left of it.
+func (j *Job) Settled() bool { return j.phase == ending || j.phase == over }
+
 // Plan of the job.
 func (j *Job) Plan() *plan.Plan { return j.plan }
 
@@ -58,7 +63,7 @@ func (j *Job) Plan() *plan.Plan { return j.plan }
 func (j *Job) Status(stages bool) Status {
 	st := Status{
 		State: j.state, Error: j.err, Stack: j.stack, Names: j.names, Started: j.started, Ended: j.ended,
-		Counters: map[string]int64{}, Attempts: j.attempts, Retries: j.retries, Copies: j.copies, Cleaned: j.phase == over,
+		Counters: map[string]int64{}, Attempts: j.attempts, Retries: j.retries, Copies: j.copies, Cleaned: j.Over(), OutputsCleaned: j.Settled(),
 	}
 	runs := 0
 	for i, s := range j.stages {

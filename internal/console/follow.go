@@ -63,11 +63,11 @@ func Follow(ctx context.Context, c *client.Client, id string, p *Progress) (*pb.
 func TellLeft(s *pb.JobStatus, say func(format string, a ...any)) {
 	switch {
 	case !client.Ended(s.GetState()):
-	case s.Cleaned && s.Left != "":
+	case (s.Cleaned || s.OutputsCleaned) && s.Left != "":
 		say("not everything that attempts left could be removed: %s (\"divisi gc --delete FOLDER\" removes it when the output can be reached)", Plain(s.Left))
 	case s.Left != "":
 		say("what attempts left could not be removed yet, and is tried again: %s", Plain(s.Left))
-	case !s.Cleaned:
+	case !s.Cleaned && !s.OutputsCleaned:
 		say("what attempts left is still being removed; \"divisi show %s\" tells how that goes", s.Id)
 	}
 }

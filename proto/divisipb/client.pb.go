@@ -651,9 +651,12 @@ type JobStatus struct {
 	ErrorNames         []string               `protobuf:"bytes,25,rep,name=error_names,json=errorNames,proto3" json:"error_names,omitempty"` // of the errors that the cause is, see dataflow.RegisterError
 	// What attempts may have left in outputs, and why: so far, or if cleaned, for good. "":
 	// nothing, or nothing was tried yet.
-	Left          string `protobuf:"bytes,26,opt,name=left,proto3" json:"left,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Left string `protobuf:"bytes,26,opt,name=left,proto3" json:"left,omitempty"`
+	// The job has ended, nothing of it writes any more, and outputs hold nothing of what
+	// attempts left, or what they do for good is in left. Workers may still have files of it.
+	OutputsCleaned bool `protobuf:"varint,27,opt,name=outputs_cleaned,json=outputsCleaned,proto3" json:"outputs_cleaned,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *JobStatus) Reset() {
@@ -866,6 +869,13 @@ func (x *JobStatus) GetLeft() string {
 		return x.Left
 	}
 	return ""
+}
+
+func (x *JobStatus) GetOutputsCleaned() bool {
+	if x != nil {
+		return x.OutputsCleaned
+	}
+	return false
 }
 
 type StageStatus struct {
@@ -2015,7 +2025,7 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\bpriority\x18\x05 \x01(\x05R\bpriority\"9\n" +
 	"\vSubmitReply\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x18\n" +
-	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xd2\a\n" +
+	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xfb\a\n" +
 	"\tJobStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2047,7 +2057,8 @@ const file_divisi_v1_client_proto_rawDesc = "" +
 	"\bpriority\x18\x18 \x01(\x05R\bpriority\x12\x1f\n" +
 	"\verror_names\x18\x19 \x03(\tR\n" +
 	"errorNames\x12\x12\n" +
-	"\x04left\x18\x1a \x01(\tR\x04left\x1a;\n" +
+	"\x04left\x18\x1a \x01(\tR\x04left\x12'\n" +
+	"\x0foutputs_cleaned\x18\x1b \x01(\bR\x0eoutputsCleaned\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a9\n" +
