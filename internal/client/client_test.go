@@ -298,10 +298,8 @@ func TestWaitOutcome(t *testing.T) {
 	}{
 		"it cannot be cleaned": {[]any{&pb.JobStatus{State: running}, &pb.JobStatus{State: failed}, &pb.JobStatus{State: failed, Left: "out"}, make(chan struct{})}, time.Hour,
 			&pb.JobStatus{State: failed, Left: "out"}},
-		"it takes long": {[]any{&pb.JobStatus{State: running}, &pb.JobStatus{State: failed}, make(chan struct{})}, time.Millisecond, &pb.JobStatus{State: failed}},
-		"it is cleaned": {[]any{&pb.JobStatus{State: failed}, &pb.JobStatus{State: failed, Cleaned: true}}, time.Hour, &pb.JobStatus{State: failed, Cleaned: true}},
-		"its outputs are cleaned": {[]any{&pb.JobStatus{State: done}, &pb.JobStatus{State: done, OutputsCleaned: true}, make(chan struct{})}, 0,
-			&pb.JobStatus{State: done, OutputsCleaned: true}},
+		"it takes long":    {[]any{&pb.JobStatus{State: running}, &pb.JobStatus{State: failed}, make(chan struct{})}, time.Millisecond, &pb.JobStatus{State: failed}},
+		"it is cleaned":    {[]any{&pb.JobStatus{State: failed}, &pb.JobStatus{State: failed, Cleaned: true}}, time.Hour, &pb.JobStatus{State: failed, Cleaned: true}},
 		"it has succeeded": {[]any{&pb.JobStatus{State: done}, &pb.JobStatus{State: done, Cleaned: true}}, 0, &pb.JobStatus{State: done, Cleaned: true}},
 	} {
 		cl := dial(t, &fake{watch: [][]any{c.script}})

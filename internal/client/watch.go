@@ -67,10 +67,9 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[*pb.JobStatus, 
 	}
 }
 
-// WatchOutcome is Watch until a job's outcome is known and what there is to clear up in
-// outputs is done, has turned out not to be possible yet, or takes longer than is waited
-// for. The coordinator goes on with what is left, and the last status is not Cleaned:
-// workers remove their files of the job while its caller uses its outputs.
+// WatchOutcome is Watch until a job's outcome is known and what there is to clear up is
+// done, has turned out not to be possible yet, or takes longer than is waited for: then
+// the coordinator goes on with it, and the last status is not Cleaned.
 func (c *Client) WatchOutcome(ctx context.Context, id string) iter.Seq2[*pb.JobStatus, error] {
 	return func(yield func(*pb.JobStatus, error) bool) {
 		wctx, stop := context.WithCancel(ctx)
@@ -88,7 +87,7 @@ func (c *Client) WatchOutcome(ctx context.Context, id string) iter.Seq2[*pb.JobS
 				late := time.AfterFunc(c.Patience, stop)
 				defer late.Stop()
 			}
-			if !yield(st, nil) || Ended(st.State) && (st.Left != "" || st.OutputsCleaned) {
+			if !yield(st, nil) || Ended(st.State) && st.Left != "" {
 				return
 			}
 		}

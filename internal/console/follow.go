@@ -14,7 +14,8 @@ import (
 // cancelPatience bounds how long a cancelled job's end is waited for.
 const cancelPatience = 30 * time.Second
 
-// Follow shows a job's progress until its end and returns the last status. When
+// Follow shows a job's progress until its end and returns the last status. Of a job that
+// succeeded, workers may still have files then, which they remove by themselves. When
 // ctx is cancelled it cancels the job, and waits until that has ended too.
 func Follow(ctx context.Context, c *client.Client, id string, p *Progress) (*pb.JobStatus, error) {
 	wctx, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -53,6 +54,9 @@ func Follow(ctx context.Context, c *client.Client, id string, p *Progress) (*pb.
 		}
 		last = s
 		p.Show(s)
+		if s.State == pb.JobState_JOB_STATE_SUCCEEDED && s.OutputsCleaned {
+			break
+		}
 	}
 	p.End()
 	TellLeft(last, p.Note)
