@@ -5,9 +5,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"github.com/divisi-data/divisi/coordinator/sched"
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
@@ -20,49 +17,26 @@ func (c *Coordinator) metrics(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(m, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "go_goroutines", Help: "Goroutines of the coordinator."},
-		func() float64 { return float64(runtime.NumGoroutine()) }))
+	m.all = append(m.all, metric{name: "go_goroutines", kind: "gauge", help: "Goroutines of the coordinator.", value: float64(runtime.NumGoroutine())})
 	if end := c.cfg.Identity.Expires(); !end.IsZero() {
-		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "divisi_certificate_seconds_left", Help: "Until the coordinator's certificate ends; negative: since it has."},
-			func() float64 { return time.Until(end).Seconds() }))
+		m.add("gauge", "certificate_seconds_left", "Until the coordinator's certificate ends; negative: since it has.", time.Until(end).Seconds())
 	}
-	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(w, r)
-}
-
-type metric struct {
-	desc  *prometheus.Desc
-	kind  prometheus.ValueType
-	value float64
-	label []string
+	w.Header().Set("Content-Type", expositionType)
+	_ = expose(w, m.all) // the scraper has gone
 }
 
 type collector struct{ all []metric }
 
-func (m *collector) add(kind prometheus.ValueType, name, help string, value float64, label ...string) {
-	var names, values []string
-	for i := 0; i+1 < len(label); i += 2 {
-		names, values = append(names, label[i]), append(values, label[i+1])
-	}
-	m.all = append(m.all, metric{prometheus.NewDesc("divisi_"+name, help, names, nil), kind, value, values})
+func (m *collector) add(kind, name, help string, value float64, label ...string) {
+	m.all = append(m.all, metric{"divisi_" + name, kind, help, value, label})
 }
 
 func (m *collector) gauge(name, help string, v int, label ...string) {
-	m.add(prometheus.GaugeValue, name, help, float64(v), label...)
+	m.add("gauge", name, help, float64(v), label...)
 }
 
 func (m *collector) counter(name, help string, v int64, label ...string) {
-	m.add(prometheus.CounterValue, name, help, float64(v), label...)
-}
-
-// Describe sends nothing: what there is is known when it is collected.
-func (m *collector) Describe(chan<- *prometheus.Desc) {}
-
-// Collect sends what the loop said.
-func (m *collector) Collect(c chan<- prometheus.Metric) {
-	for _, x := range m.all {
-		c <- prometheus.MustNewConstMetric(x.desc, x.kind, x.value, x.label...)
-	}
+	m.add("counter", name, help, float64(v), label...)
 }
 
 func (s *state) collect() *collector {
