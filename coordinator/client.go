@@ -150,8 +150,10 @@ func (c *Coordinator) submit(ctx context.Context, r *divisipb.SubmitRequest) (*d
 	for _, f := range req.GetJob().GetFiles() {
 		need(f.GetSha256(), f.GetName())
 	}
-	if err := c.secrets.hide(req.GetJob().GetEnv()); err != nil {
-		return nil, status.Error(codes.Unavailable, err.Error())
+	if len(missing) == 0 {
+		if err := c.secrets.hide(req.GetJob().GetEnv()); err != nil {
+			return nil, status.Error(codes.Unavailable, err.Error())
+		}
 	}
 	reply := make(chan answer[*divisipb.SubmitReply], 1)
 	c.box.post(func(s *state) {

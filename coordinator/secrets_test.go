@@ -5,7 +5,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 func TestSecretsStayOutOfTheJournal(t *testing.T) {
@@ -60,6 +64,11 @@ func TestCanary(t *testing.T) {
 	const canary = "canary-4711-secret"
 	req := twoStages(t)
 	req.Job.Env = map[string]string{"AWS_SECRET_ACCESS_KEY": canary}
+	req.Job.BinarySha256 = strings.Repeat("1", 64)
+	if _, err := client(t, c).Submit(t.Context(), req); status.Code(err) != codes.FailedPrecondition {
+		t.Fatalf("without its program: %v", err) // and nothing of it is kept
+	}
+	req.Job.BinarySha256 = ""
 	if _, err := client(t, c).Submit(t.Context(), req); err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,8 @@ type fake struct {
 	mu        sync.Mutex
 	artifacts map[string][]byte
 	jobs      []*pb.SubmitRequest
+	asked     int     // calls of HasArtifacts
+	refused   int     // jobs, for what was not uploaded
 	watch     [][]any // per call: *pb.JobStatus, an error, or what to close when it stops; then the stream ends
 }
 
@@ -59,6 +61,7 @@ func (f *fake) Hello(ctx context.Context, _ *pb.HelloRequest) (*pb.HelloReply, e
 func (f *fake) HasArtifacts(_ context.Context, r *pb.HasArtifactsRequest) (*pb.HasArtifactsReply, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.asked++
 	out := &pb.HasArtifactsReply{}
 	for _, s := range r.Sha256 {
 		if _, ok := f.artifacts[s]; !ok {
@@ -100,8 +103,21 @@ func (f *fake) PutArtifact(s grpc.ClientStreamingServer[pb.PutArtifactRequest, p
 func (f *fake) Submit(_ context.Context, r *pb.SubmitRequest) (*pb.SubmitReply, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, sha := range append(shas(r.Job.Files), r.Job.BinarySha256) {
+		if _, ok := f.artifacts[sha]; !ok && sha != "" {
+			f.refused++
+			return nil, status.Error(codes.FailedPrecondition, "not uploaded: "+sha)
+		}
+	}
 	f.jobs = append(f.jobs, r)
 	return &pb.SubmitReply{Job: fmt.Sprintf("job%d", len(f.jobs))}, nil
+}
+
+func shas(files []*pb.ShippedFile) (all []string) {
+	for _, f := range files {
+		all = append(all, f.Sha256)
+	}
+	return all
 }
 
 func (f *fake) WatchJob(_ *pb.WatchJobRequest, s grpc.ServerStreamingServer[pb.JobStatus]) error {
@@ -209,6 +225,9 @@ func TestSubmitUploadsWhatIsMissing(t *testing.T) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.refused != 1 || f.asked != 1 {
+		t.Errorf("asked %d times what is missing, after %d refusals", f.asked, f.refused)
+	}
 	if len(f.artifacts) != 3 { // "same" is "exact"
 		t.Errorf("%d artifacts", len(f.artifacts))
 	}

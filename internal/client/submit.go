@@ -11,6 +11,9 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
@@ -59,26 +62,35 @@ func (c *Client) Submit(ctx context.Context, s Submission) (string, error) {
 		arts = append(arts, a)
 		s.Job.Files = append(s.Job.Files, &pb.ShippedFile{Name: f.Name, Sha256: a.sha, Size: a.size})
 	}
-	if err := c.upload(ctx, arts); err != nil {
-		return "", err
-	}
 	if s.Key == "" {
 		s.Key = rand.Text()
 	}
 	req := &pb.SubmitRequest{Job: s.Job, IdempotencyKey: s.Key, Owner: owner(), Queue: s.Queue, Priority: s.Priority}
-	if err := ctx.Err(); err != nil {
-		return "", err
+	// Most often the cluster has all of it from the last time, and if not, it refuses.
+	id, err := c.submit(ctx, req)
+	if status.Code(err) == codes.FailedPrecondition && len(arts) > 0 {
+		if err := c.upload(ctx, arts); err != nil {
+			return "", err
+		}
+		id, err = c.submit(ctx, req)
 	}
-	// From here on a cancelled caller gets the id, to cancel the job by: else a job that
-	// was accepted would run on unseen. The key makes it safe to ask again when the
-	// answer was lost.
-	sctx, stop := context.WithTimeout(context.WithoutCancel(ctx), submitWithin)
-	defer stop()
-	r, err := retry(sctx, c, func(ctx context.Context, rpc pb.ClientClient) (*pb.SubmitReply, error) { return rpc.Submit(ctx, req) })
 	if err != nil {
 		return "", c.translate("submit "+s.Job.Name, err)
 	}
-	return r.Job, nil
+	return id, nil
+}
+
+// submit asks until there is an answer. Once it has begun, a cancelled caller gets the id,
+// to cancel the job by: else a job that was accepted would run on unseen. The key makes it
+// safe to ask again when the answer was lost.
+func (c *Client) submit(ctx context.Context, req *pb.SubmitRequest) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	sctx, stop := context.WithTimeout(context.WithoutCancel(ctx), submitWithin)
+	defer stop()
+	r, err := retry(sctx, c, func(ctx context.Context, rpc pb.ClientClient) (*pb.SubmitReply, error) { return rpc.Submit(ctx, req) })
+	return r.GetJob(), err
 }
 
 type artifact struct {
