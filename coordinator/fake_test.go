@@ -88,7 +88,7 @@ func newFake(t *testing.T, id string, slots int32) *fake {
 		t: t, changed: make(chan struct{}), acked: map[string]bool{}, running: map[string]*divisipb.TaskSpec{}, held: map[string][]*divisipb.TaskID{},
 		reg: &divisipb.Register{
 			Protocol: version.Protocol, Version: "test", Worker: id, Incarnation: id + "-1", Host: id, Slots: slots, MemoryBytes: 1 << 30,
-			ExchangeAddress: "127.0.0.1:1", Os: "linux", Arch: "amd64",
+			ExchangeAddress: "127.0.0.1:1#" + id, Os: "linux", Arch: "amd64",
 		},
 	}
 }

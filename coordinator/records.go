@@ -184,7 +184,7 @@ func toRecord(id string, r job.Record) *divisipb.JournalRecord {
 			Failure: toFailure(id, r.Failure), Worker: r.Worker.ID, Counted: r.Counted, MemoryBytes: r.Next, Alone: r.Alone,
 		}}
 	case job.OutputLost:
-		out.Body = &divisipb.JournalRecord_OutputLost{OutputLost: &divisipb.OutputLost{Task: toTaskID(id, r.Attempt), Why: r.Why}}
+		out.Body = &divisipb.JournalRecord_OutputLost{OutputLost: &divisipb.OutputLost{Task: toTaskID(id, r.Attempt), Why: r.Why, Unreadable: r.Unreadable}}
 	case job.TaskSlow:
 		out.Body = &divisipb.JournalRecord_TaskSlow{TaskSlow: &divisipb.TaskSlow{Task: toTaskID(id, r.Attempt), Worker: r.Worker.ID, Why: r.Why, Copy: r.Copy}}
 	case job.TaskSplit:
@@ -249,7 +249,7 @@ func fromRecord(r *divisipb.JournalRecord) job.Record {
 		f.Worker.ID = b.TaskFailed.GetWorker()
 		return job.TaskFailed{Failure: f, Counted: b.TaskFailed.GetCounted(), Next: b.TaskFailed.GetMemoryBytes(), Alone: b.TaskFailed.GetAlone()}
 	case *divisipb.JournalRecord_OutputLost:
-		return job.OutputLost{Attempt: fromTaskID(b.OutputLost.GetTask()), Why: b.OutputLost.GetWhy()}
+		return job.OutputLost{Attempt: fromTaskID(b.OutputLost.GetTask()), Why: b.OutputLost.GetWhy(), Unreadable: b.OutputLost.GetUnreadable()}
 	case *divisipb.JournalRecord_TaskSlow:
 		return job.TaskSlow{Attempt: fromTaskID(b.TaskSlow.GetTask()), Worker: job.Worker{ID: b.TaskSlow.GetWorker()}, Why: b.TaskSlow.GetWhy(), Copy: b.TaskSlow.GetCopy()}
 	case *divisipb.JournalRecord_TaskSplit:

@@ -110,21 +110,41 @@ func (s *state) leave(w *workerState, now job.Instant) {
 	})
 }
 
-// found: a worker that comes back holds outputs that are believed to lie elsewhere, on a
-// worker that is not there. It had copied them, and nobody heard of it.
+// inherit: a worker that was started anew has found outputs of the incarnation before in
+// its folder. They are its own now, before the other one and all that it had is lost.
+func (s *state) inherit(who, before job.Worker, r *divisipb.Register) {
+	for _, h := range r.GetHeld() {
+		js := s.jobs[h.GetJob()]
+		if js == nil || js.over() {
+			continue
+		}
+		for _, t := range h.GetTasks() {
+			a := fromTaskID(t)
+			if won := js.job.Winner(a.Key); won != nil && won.Attempt == a && won.Worker == before {
+				s.step(js, job.Rehomed{Attempt: a, Worker: who, Address: r.GetExchangeAddress()})
+			}
+		}
+	}
+}
+
+// found: a worker that comes, or comes back, holds outputs that are believed to lie
+// elsewhere, on a worker that is not there, or nowhere. It had copied them, and nobody
+// heard of it, or had found them in its folder.
 func (s *state) found(w *workerState, js *jobState, t *divisipb.TaskID) {
 	a := fromTaskID(t)
 	if js == nil || js.over() {
 		return
 	}
-	won := js.job.Winner(a.Key)
-	if won == nil || won.Attempt != a || won.Worker == w.who() {
-		return
+	if won := js.job.Winner(a.Key); won != nil {
+		if won.Attempt != a || won.Worker == w.who() {
+			return
+		}
+		at := won.Worker
+		if o := s.workers[at.ID]; o != nil && o.who() == at && o.leaving == nil {
+			return
+		}
 	}
-	at := won.Worker
-	if o := s.workers[at.ID]; o == nil || o.who() != at || o.leaving != nil {
-		s.step(js, job.Rehomed{Attempt: a, Worker: w.who(), Address: w.reg.GetExchangeAddress()})
-	}
+	s.step(js, job.Rehomed{Attempt: a, Worker: w.who(), Address: w.reg.GetExchangeAddress()})
 }
 
 // adopt asks a worker to copy outputs of another.

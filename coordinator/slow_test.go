@@ -264,7 +264,7 @@ func TestCopiesAreHeardOfFirst(t *testing.T) {
 		}
 	}
 	leaving.mu.Unlock()
-	f.LostInputs, f.LostAt = staying.held[id], []string{"w1", "w1", "w1"}
+	f.LostInputs, f.LostAt = staying.held[id], []string{leaving.reg.ExchangeAddress, leaving.reg.ExchangeAddress, leaving.reg.ExchangeAddress}
 	staying.reregister().reg.UnackedFailures = []*divisipb.TaskFailure{f}
 	staying.attach(c)
 	<-leaving.over

@@ -127,7 +127,16 @@ func (s *state) register(r *divisipb.Register, ses *session) error {
 		return status.Errorf(codes.Aborted, "incarnation %s of worker %s was given up and its tasks moved: start a new one", who.Incarnation, who.ID)
 	}
 	w := s.workers[who.ID]
-	if w != nil && w.who() != who && !mutant.On("incarnations are ignored") {
+	anew := w != nil && w.who() != who && !mutant.On("incarnations are ignored")
+	if (w == nil || anew) && s.expected[who] == nil {
+		s.append(&divisipb.JournalRecord{Body: &divisipb.JournalRecord_WorkerJoined{WorkerJoined: &divisipb.WorkerJoined{
+			Worker: who.ID, Incarnation: who.Incarnation, Host: r.GetHost(), Rack: r.GetRack(), Address: r.GetExchangeAddress(), Slots: r.GetSlots(),
+		}}})
+	}
+	if anew {
+		if !mutant.On("what a worker left is inherited too late") {
+			s.inherit(who, w.who(), r)
+		}
 		s.lose(w, "it was started anew")
 		w = nil
 	}
@@ -136,11 +145,6 @@ func (s *state) register(r *divisipb.Register, ses *session) error {
 		s.workers[who.ID] = w
 		i, _ := slices.BinarySearchFunc(s.members, who.ID, func(o *workerState, id string) int { return strings.Compare(o.id, id) })
 		s.members = slices.Insert(s.members, i, w)
-		if s.expected[who] == nil {
-			s.append(&divisipb.JournalRecord{Body: &divisipb.JournalRecord_WorkerJoined{WorkerJoined: &divisipb.WorkerJoined{
-				Worker: who.ID, Incarnation: who.Incarnation, Host: r.GetHost(), Rack: r.GetRack(), Address: r.GetExchangeAddress(), Slots: r.GetSlots(),
-			}}})
-		}
 		delete(s.expected, who)
 		s.log.Info("worker joined", "worker", who.ID, "incarnation", who.Incarnation, "slots", r.GetSlots(), "exchange", r.GetExchangeAddress())
 	} else if w.session != nil {
@@ -454,6 +458,9 @@ func (s *state) failure(w *workerState, f *divisipb.TaskFailure) {
 	}
 	e := fromFailure(f)
 	e.Worker = w.who()
+	if !f.GetCorrupt() {
+		s.patient(js, &e)
+	}
 	if slots := int64(w.reg.GetSlots()); slots > 0 {
 		e.Memory = w.reg.GetMemoryBytes() / slots
 	}
@@ -464,6 +471,25 @@ func (s *state) failure(w *workerState, f *divisipb.TaskFailure) {
 	s.blame(w, e)
 	s.release(js, e.Attempt)
 	s.step(js, e)
+}
+
+// patient leaves out of a failure what lies on a worker whose stream has just broken: it
+// may come back in a moment with all that it has, and if not, it is lost with the worker.
+func (s *state) patient(js *jobState, e *job.Failure) {
+	var lost []job.Attempt
+	var at []string
+	for i, a := range e.Lost {
+		if won := js.job.Winner(a.Key); won != nil && won.Attempt == a && i < len(e.LostAt) {
+			if o := s.workers[won.Worker.ID]; o != nil && o.who() == won.Worker && o.session == nil {
+				continue
+			}
+		}
+		lost = append(lost, a)
+		if i < len(e.LostAt) {
+			at = append(at, e.LostAt[i])
+		}
+	}
+	e.Lost, e.LostAt = lost, at
 }
 
 // dismiss acknowledges what no job waits for.

@@ -12,11 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/divisi-data/divisi/dataflow/shuffle"
+	pb "github.com/divisi-data/divisi/proto/divisipb"
 )
 
 // A folder is what a worker keeps on disk:
 //
-//	lock, worker-id
+//	lock, worker-id, boot
 //	jobs/<job>/...   blocks, spill files, shipped files: gone with the job
 //	logs/<job>/...   kept: of hosts, of attempts, and quiet.log of those that said little
 //	artifacts/<sha>  programs and files, shared between jobs
@@ -24,10 +25,12 @@ import (
 type folder struct {
 	dir  string
 	lock *os.File
+	// left are whole outputs of an earlier process, by job.
+	left map[string][]*pb.TaskID
 }
 
 // openFolder takes a folder for this process alone and removes what an earlier one
-// left of its jobs: their blocks are of an incarnation that nobody asks any more.
+// left of its jobs, but for outputs.
 func openFolder(dir string) (*folder, error) {
 	if dir == "" {
 		return nil, errors.New("worker: no folder given")
@@ -50,14 +53,8 @@ func openFolder(dir string) (*folder, error) {
 	}
 	f := &folder{dir: dir, lock: lock}
 	shuffle.Forget(dir)
-	old, err := os.ReadDir(filepath.Join(dir, "jobs"))
-	if err != nil {
-		return nil, errors.Join(err, f.close())
-	}
-	for _, e := range old {
-		if err := os.RemoveAll(filepath.Join(dir, "jobs", e.Name())); err != nil {
-			return nil, errors.Join(err, f.close())
-		}
+	if f.left, err = foundOutputs(dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("worker: %w", err), f.close())
 	}
 	if err := os.RemoveAll(f.ready()); err != nil {
 		return nil, errors.Join(err, f.close())

@@ -47,9 +47,7 @@ func (w *Worker) tellJob(spec *pb.JobSpec) {
 	defer w.mu.Unlock()
 	j := w.jobs[spec.Id]
 	if j == nil {
-		j = &job{id: spec.Id, begun: time.Now(), told: map[int32][]*pb.Locations{}, prepared: map[int32][]byte{}, outputs: map[string]heldOutput{}}
-		j.ctx, j.end = context.WithCancel(w.ctx)
-		w.jobs[spec.Id] = j
+		j = w.newJob(spec)
 	}
 	j.spec = spec
 	for sink, what := range spec.Prepared {

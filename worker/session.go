@@ -117,15 +117,6 @@ func (w *Worker) hasRegistered() bool {
 	return w.epoch > 0
 }
 
-// renew begins a new incarnation: the tasks of this one have been given to others, so
-// it drops all it has.
-func (w *Worker) renew() {
-	w.endAllJobs()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.incarnation = randomID()
-}
-
 // addresses of coordinators in a list with commas between.
 func addresses(list string) []string {
 	var all []string

@@ -40,10 +40,10 @@ func TestGivenUp(t *testing.T) {
 	})
 	second.await()
 	r := second.register
-	if r.Incarnation == first || r.Worker != c.w.ID() || len(r.Held) != 0 || len(r.Running) != 0 || len(r.UnackedResults) != 0 {
+	if r.Incarnation == first || r.Worker != c.w.ID() || !heldBy(r, c.job.Id, 1) || len(r.Running) != 0 || len(r.UnackedResults) != 0 {
 		t.Errorf("after it was given up the worker registers %v", r)
 	}
-	if left := files(t, filepath.Join(c.dir, "worker", "jobs")); len(left) > 0 {
+	if left := files(t, filepath.Join(c.dir, "worker", "jobs")); len(left) != 2 {
 		t.Errorf("left of the first incarnation: %v", left)
 	}
 	// It works as before.

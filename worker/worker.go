@@ -198,6 +198,7 @@ func Start(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	pb.RegisterExchangeServer(w.server, &exchange.Server{Dir: cfg.Dir, Live: w.runs})
 	w.ctx, w.cancel = context.WithCancel(ctx)
+	w.inherit(f.left)
 	go w.run(w.ctx)
 	return w, nil
 }

@@ -129,14 +129,15 @@ type (
 		LogTail string
 		Killed  bool      // its host's process died
 		Lost    []Attempt // producers whose output could not be had
-		LostAt  []string  // the workers that were asked for Lost, as far as known
+		LostAt  []string  // the addresses at which Lost was asked for, as far as known
 		Memory  int64     // what the attempt could use at most, bytes; 0: not known
 		Stats   Stats
 	}
-	// OutputsLost: outputs that a worker no longer has.
+	// OutputsLost: outputs that a worker no longer has, or that could not be read there.
 	OutputsLost struct {
-		Attempts []Attempt
-		Why      string
+		Attempts   []Attempt
+		Why        string
+		Unreadable bool
 	}
 	// WorkerLost: all that ran or lay there is gone. Other incarnations of the same id
 	// are other workers.

@@ -334,6 +334,9 @@ func durable(j *Job) string {
 			if t.won != nil {
 				fmt.Fprintf(&b, " %s %s %s", t.won.Attempt, t.won.Worker, t.won.Address)
 			}
+			if t.former != nil {
+				fmt.Fprintf(&b, " was %s", t.former.Attempt)
+			}
 			fmt.Fprintf(&b, " %v %d %d %v f=%d k=%d,%d o=%d q=%d %v %d %v %v\n", t.rerun, t.before, t.floor, t.summed, t.failures, t.kills, t.lone, t.ooms, t.requeues, t.ended, t.memory, t.alone, t.exclude)
 		}
 	}

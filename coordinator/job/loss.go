@@ -18,6 +18,7 @@ func (j *Job) outputsLost(e OutputsLost) {
 	for _, a := range e.Attempts {
 		if t := j.task(a.Key); t != nil && !a.Control() && t.won != nil && t.won.Attempt == a {
 			gone = j.forget(t) || gone
+			t.bad = t.bad || t.lost && e.Unreadable
 		}
 	}
 	if gone {
@@ -36,7 +37,7 @@ func (j *Job) forget(t *task) bool {
 	if t.lost || s.plan.Output.Exchange < 0 {
 		return false
 	}
-	t.lost = true
+	t.lost, t.bad = true, false
 	s.lost++
 	return true
 }
@@ -128,7 +129,7 @@ func (j *Job) revive(why string) {
 				}
 				for _, t := range j.stages[p].tasks {
 					if t.lost && !(p == 0 && i < len(j.stages)-1 && mutant.On("losses do not cascade")) && (in.Mode != plan.ByForward || j.needs(s, t.key)) {
-						j.record(OutputLost{Attempt: t.won.Attempt, Why: why})
+						j.record(OutputLost{Attempt: t.won.Attempt, Why: why, Unreadable: t.bad})
 					}
 				}
 			}

@@ -21,7 +21,7 @@ func TestRandomLives(t *testing.T) {
 		"exchange forward 0\nexchange hash 2\nstage split:0 > ex:0\nstage forward:0 > ex:1\nstage forward:0 > sink:0\nstage partition:1 > sink:1",
 		"exchange hash 4\nexchange hash 4\nstage split:0 > ex:0\nstage split:1 > ex:1\nstage shared:0 partition:1 > sink:0",
 	}
-	ends, copies, cuts, shares := map[State]int{}, int64(0), 0, 0
+	ends, copies, cuts, shares, founds := map[State]int{}, int64(0), 0, 0, 0
 	seeds := race.Tries(150, 150, 30)
 	for seed := range uint64(seeds) {
 		l := &life{history: history{t: t, epoch: 1}, rng: rand.New(rand.NewPCG(seed, 7)), lost: map[Worker]bool{}, cuts: map[Attempt]*Cut{}}
@@ -39,8 +39,16 @@ func TestRandomLives(t *testing.T) {
 		}
 		ends[l.job.State()]++
 		copies += l.job.copies
+		lost := map[Attempt]bool{}
 		for _, r := range l.records {
 			switch r := r.(type) {
+			case OutputLost:
+				lost[r.Attempt] = true
+			case OutputMoved:
+				if lost[r.Attempt] {
+					founds++
+					delete(lost, r.Attempt)
+				}
 			case TaskSplit:
 				cuts++
 			case StagePlanned:
@@ -53,10 +61,10 @@ func TestRandomLives(t *testing.T) {
 			l.checkSums(seed)
 		}
 	}
-	if ends[Succeeded] < seeds/3 || ends[Canceled] < seeds/50 || copies < int64(seeds/10) || cuts < seeds/15 || shares < seeds/5 {
-		t.Errorf("the lives ended %v, with %d copies, %d cuts and %d shares of partitions", ends, copies, cuts, shares)
+	if ends[Succeeded] < seeds/3 || ends[Canceled] < seeds/50 || copies < int64(seeds/10) || cuts < seeds/15 || shares < seeds/5 || founds < seeds/50 {
+		t.Errorf("the lives ended %v, with %d copies, %d cuts, %d shares of partitions and %d lost outputs that were found again", ends, copies, cuts, shares, founds)
 	}
-	t.Log(ends)
+	t.Log(ends, founds)
 }
 
 type life struct {
@@ -65,7 +73,8 @@ type life struct {
 	out  []placement // launched, not reported
 	told []Done      // reported, perhaps not acknowledged
 	lost map[Worker]bool
-	gen  [4]int // incarnations
+	gen  [4]int       // incarnations
+	gone [4][]Attempt // what those before the last one held when they were lost
 	cuts map[Attempt]*Cut
 }
 
@@ -101,26 +110,33 @@ func (l *life) weather(n int) {
 		}
 	case k < 85 || calm:
 		l.end(calm)
-	case k < 88:
+	case k < 87:
 		if len(l.told) > 0 { // a copy of an old report
 			if d := l.told[l.rng.IntN(len(l.told))]; !l.lost[d.Worker] {
 				l.step(d)
 			}
 		}
-	case k < 92:
+	case k < 90:
 		i := l.rng.IntN(len(l.gen))
 		w := Worker{fmt.Sprintf("w%d", i), fmt.Sprint(l.gen[i])}
+		held := l.job.Held()[w]
 		l.gen[i]++
+		if l.rng.IntN(4) == 0 { // started anew before it was missed
+			l.comeBack(i, held)
+		}
 		l.lost[w] = true
 		l.step(WorkerLost{w, "weather"})
+		l.gone[i] = append(l.gone[i], held...)
+	case k < 92 && len(l.gone[k%len(l.gone)]) > 0:
+		l.comeBack(k%len(l.gone), l.gone[k%len(l.gone)])
 	case k < 93:
 		if w := l.worker(); l.rng.IntN(2) == 0 {
-			l.step(OutputsLost{l.job.Held()[w], "weather"})
+			l.step(OutputsLost{l.job.Held()[w], "weather", l.rng.IntN(2) == 0})
 		}
 	case k < 94:
 		l.restart()
 	case k < 95:
-		if l.rng.IntN(40) == 0 {
+		if l.rng.IntN(12) == 0 {
 			l.step(Cancel{"weather"})
 		}
 	case k < 99:
@@ -164,6 +180,17 @@ func (l *life) look() {
 			l.step(Rehomed{held[0], w, "y"})
 		}
 	}
+}
+
+// comeBack: a worker has found outputs of an incarnation before in its folder.
+func (l *life) comeBack(i int, held []Attempt) {
+	w := Worker{fmt.Sprintf("w%d", i), fmt.Sprint(l.gen[i])}
+	for _, a := range held {
+		if l.rng.IntN(4) > 0 {
+			l.step(Rehomed{a, w, "back"})
+		}
+	}
+	l.gone[i] = nil
 }
 
 // end reports one attempt.

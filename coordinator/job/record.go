@@ -1,10 +1,13 @@
 package job
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/divisi-data/divisi/dataflow"
+	"github.com/divisi-data/divisi/internal/mutant"
 )
 
 // A Record is a fact or decision that survives a restart.
@@ -43,8 +46,9 @@ type (
 	}
 	// OutputLost: a winner's output is gone and needed, its task runs again.
 	OutputLost struct {
-		Attempt Attempt
-		Why     string
+		Attempt    Attempt
+		Why        string
+		Unreadable bool // where it lay: it is damaged
 	}
 	// TaskSlow: an attempt is far behind others of its stage.
 	TaskSlow struct {
@@ -222,7 +226,11 @@ func (j *Job) fits(r Record) error {
 		if err := known(r.Attempt.Key); err != nil {
 			return err
 		}
-		if t := j.task(r.Attempt.Key); r.Attempt.Control() || t == nil || t.won == nil || t.won.Attempt != r.Attempt || j.stages[t.key.Stage].plan.Output.Exchange < 0 {
+		t := j.task(r.Attempt.Key)
+		if r.Attempt.Control() || t == nil || j.stages[t.key.Stage].plan.Output.Exchange < 0 {
+			return fmt.Errorf("it had no output to move")
+		}
+		if w := cmp.Or(t.won, t.former); w == nil || w.Attempt != r.Attempt {
 			return fmt.Errorf("it had no output to move")
 		}
 	case OutputLost:
@@ -293,7 +301,7 @@ func (j *Job) applyWon(r TaskWon) {
 		s.started = j.now - Instant(r.Result.Stats.WallNanos)
 	}
 	j.set(t, done)
-	t.won, t.lost = &Win{Attempt: r.Attempt, Worker: r.Worker, Address: r.Address, Result: r.Result}, false
+	t.won, t.former, t.lost = &Win{Attempt: r.Attempt, Worker: r.Worker, Address: r.Address, Result: r.Result}, nil, false
 	s.done++
 	s.ended = j.now
 	s.stats.add(r.Result.Stats, 1)
@@ -330,8 +338,24 @@ func (j *Job) applyLost(r OutputLost) {
 		s.lost--
 	}
 	j.set(t, idle)
-	t.won, t.lost = nil, false
+	t.won, t.former, t.lost = nil, t.won, false
+	if r.Unreadable && !mutant.On("what could not be read is found again") {
+		t.former = nil
+	}
 	s.done--
+}
+
+// applyFound takes a winner back whose output was lost and is there after all.
+func (j *Job) applyFound(t *task) {
+	s := j.stages[t.key.Stage]
+	t.won, t.former = t.former, nil
+	t.ended = slices.DeleteFunc(t.ended, func(n int32) bool { return n == t.won.Attempt.Number })
+	s.stats.add(t.won.Result.Stats, 1)
+	s.addOps(t.won.Result.Ops, 1)
+	addCounters(s.counters, t.won.Result.Counters, 1)
+	j.set(t, done)
+	s.done++
+	s.ended = j.now
 }
 
 func addCounters(to, from map[string]int64, sign int64) {

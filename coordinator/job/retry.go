@@ -56,7 +56,7 @@ func (j *Job) failed(e Failure) {
 		}
 	}
 	if len(lost) > 0 && !mutant.On("a failed fetch does not run the producer again") {
-		j.outputsLost(OutputsLost{Attempts: lost, Why: fmt.Sprintf("%s could not read it", e.Attempt)})
+		j.outputsLost(OutputsLost{Attempts: lost, Why: fmt.Sprintf("%s could not read it", e.Attempt), Unreadable: true})
 		if j.state.Final() {
 			return
 		}

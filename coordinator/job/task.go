@@ -23,7 +23,9 @@ type task struct {
 	plan    Planned
 	running []placed // attempts on workers; nearly always at most one
 	won     *Win
+	former  *Win   // the winner whose output was lost and needed, until another has won
 	lost    bool   // won, but nobody holds the output any more; nobody needed it yet
+	bad     bool   // lost, because it could not be read
 	rerun   bool   // had won before
 	before  uint64 // the row hash of then
 	summed  bool   // its sizes are in the exchange's totals

@@ -27,6 +27,7 @@ type check struct {
 	copies   int
 	splits   int
 	moves    int
+	founds   int // outputs that were lost and there again
 	shares   int
 }
 
@@ -40,8 +41,9 @@ type jobCheck struct {
 	prepared map[int32]bool
 	tasks    map[int32]int // stage: number, once planned
 	won      map[[2]int32]attempt
-	at       map[[2]int32]string // the incarnation that has a winner's output
-	winners  map[attempt]bool    // ever
+	former   map[[2]int32]attempt // won and were lost, until another has won
+	at       map[[2]int32]string  // the incarnation that has a winner's output
+	winners  map[attempt]bool     // ever
 	failed   map[attempt]bool
 	launched map[attempt]bool
 	counted  map[[2]int32]int

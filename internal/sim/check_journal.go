@@ -18,6 +18,9 @@ func (c *check) queued(r *divisipb.JournalRecord) {
 	if s := r.GetTaskSplit(); s != nil {
 		c.beaten(attemptOf(s.Task))
 	}
+	if o := r.GetOutputLost(); o != nil {
+		c.needless(attemptOf(o.Task), func(inc string) bool { return !c.departed[inc] && c.spoken[holder{inc, attemptOf(o.Task)}] })
+	}
 	l := r.GetWorkerLeft()
 	if l == nil {
 		return
@@ -63,7 +66,7 @@ func (c *check) record(r *divisipb.JournalRecord) {
 	case *divisipb.JournalRecord_TaskFailed:
 		c.failed(j, b.TaskFailed)
 	case *divisipb.JournalRecord_OutputLost:
-		c.lost(j, attemptOf(b.OutputLost.Task))
+		c.lost(j, attemptOf(b.OutputLost.Task), b.OutputLost.Unreadable)
 		c.w.provoked()
 	case *divisipb.JournalRecord_TaskSlow:
 		if b.TaskSlow.Copy {
@@ -103,7 +106,7 @@ func (c *check) submitted(id string, r *divisipb.SubmitRequest) {
 		c.w.violate("%s was submitted once and is %v", def.name, def.ids)
 	}
 	c.jobs[id] = &jobCheck{
-		id: id, def: def, limit: 4096, known: map[int32]bool{}, prepared: map[int32]bool{}, tasks: map[int32]int{}, won: map[[2]int32]attempt{}, at: map[[2]int32]string{},
+		id: id, def: def, limit: 4096, known: map[int32]bool{}, prepared: map[int32]bool{}, tasks: map[int32]int{}, won: map[[2]int32]attempt{}, former: map[[2]int32]attempt{}, at: map[[2]int32]string{},
 		winners: map[attempt]bool{}, failed: map[attempt]bool{}, launched: map[attempt]bool{}, counted: map[[2]int32]int{},
 		sinks: map[int32]bool{}, clean: map[int32]bool{}, running: map[[2]int32]run{},
 		copied: map[attempt]bool{}, whole: map[attempt]bool{}, hashes: map[[2]int32]uint64{}, floors: map[int32]int32{},
@@ -182,6 +185,7 @@ func (c *check) won(j *jobCheck, r *divisipb.TaskWon) {
 		c.w.violate("%s wins, and %s has won", a, o)
 	}
 	j.won[k] = a
+	delete(j.former, k)
 	j.at[k] = r.Incarnation
 	j.winners[a] = true
 }
@@ -249,10 +253,23 @@ func (c *check) failed(j *jobCheck, r *divisipb.TaskFailed) {
 func (c *check) movedOutput(j *jobCheck, r *divisipb.OutputMoved) {
 	a := attemptOf(r.Task)
 	c.moves++
-	if j.won[[2]int32{a.stage, a.index}] != a {
+	k := [2]int32{a.stage, a.index}
+	if _, again := j.won[k]; !again && j.former[k] == a { // lost, and there again before another has won
+		c.founds++
+		if a.number < j.floors[a.stage] {
+			c.w.violate("the output of %s is there again, of rows that are no more", a)
+		}
+		if j.whole[a] {
+			c.w.violate("the output of %s is there again, with what was given to another task", a)
+		}
+		j.won[k] = a
+		delete(j.former, k)
+		delete(j.running, k)
+	}
+	if j.won[k] != a {
 		c.w.violate("the output of %s is moved, which is not the winner", a)
 	}
-	j.at[[2]int32{a.stage, a.index}] = r.Incarnation
+	j.at[k] = r.Incarnation
 	if c.left[r.Incarnation] {
 		c.w.violate("the output of %s is moved to %s, which was given up", a, r.Incarnation)
 	}
@@ -285,21 +302,30 @@ func (j *jobCheck) stops(a attempt) {
 
 // lost: a finished task runs again. There must be a reason: nobody who is there has its
 // output, as far as the coordinator could know.
-func (c *check) lost(j *jobCheck, a attempt) {
+func (c *check) lost(j *jobCheck, a attempt, unreadable bool) {
 	k := [2]int32{a.stage, a.index}
 	if j.won[k] != a {
 		c.w.violate("the output of %s is lost, which is not the winner", a)
 	}
 	at := j.at[k]
 	delete(j.won, k)
+	if j.former[k] = a; unreadable { // what is damaged is not found again
+		delete(j.former, k)
+	}
 	if c.w.chance(2 * c.w.weather.malice) {
 		j.def.lags = k
 	}
+	c.needless(a, func(inc string) bool { return !c.left[inc] && at == inc })
+}
+
+// needless: an attempt's task runs again though a worker that is there has its output, as
+// the coordinator could know of its incarnation.
+func (c *check) needless(a attempt, known func(inc string) bool) {
 	if c.excused[a] {
 		return
 	}
 	for _, w := range c.w.workers {
-		if w.up && !w.drain && w.jobs[a.job] != nil && w.jobs[a.job].output(a) != nil && !c.left[w.inc] && (at == w.inc || c.spoken[holder{w.inc, a}]) {
+		if w.up && !w.drain && w.jobs[a.job] != nil && w.jobs[a.job].output(a) != nil && known(w.inc) {
 			c.w.violate("%s runs again though its output is on %s", a, w.inc)
 		}
 	}

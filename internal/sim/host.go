@@ -280,7 +280,7 @@ func (h *whost) fetch(at location, lo, hi int) (rows []uint64, lost bool, hang i
 		w.check.unreachable(at.task)
 		return nil, true, w.between(second, 8*second)
 	}
-	if !from.up || from.jobs[at.task.job] == nil {
+	if !from.up || from.inc != at.address || from.jobs[at.task.job] == nil {
 		return nil, true, 0
 	}
 	b := from.jobs[at.task.job].output(at.task)
@@ -307,7 +307,7 @@ func (h *whost) inputLost(t *wtask, at location) {
 	h.k.w.store.abort(t.id)
 	h.k.end(t, &divisipb.TaskFailure{
 		Id: t.spec.Id, TaskKind: t.spec.Kind, ErrorKind: int32(dataflow.InputLost), Message: "an input is gone",
-		LostInputs: []*divisipb.TaskID{at.task.id()}, LostAt: []string{at.worker},
+		LostInputs: []*divisipb.TaskID{at.task.id()}, LostAt: []string{at.address},
 	})
 }
 

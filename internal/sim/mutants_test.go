@@ -25,6 +25,8 @@ var mutants = []struct{ name, breaks string }{
 	{"acknowledged before the sync", "what was acknowledged is gone after a crash"},
 	{"given up incarnations are welcome", "results of an incarnation whose tasks have moved"},
 	{"given up incarnations are not journalled", "after a restart one of them comes back"},
+	{"what a worker left is inherited too late", "a task runs again though its output is there"},
+	{"what could not be read is found again", "a damaged output counts again and again"},
 	{"incarnations are ignored", "a new process is taken for the one before, with all it had"},
 	{"launches that never came are not missed", "a task that is nowhere is waited for"},
 	{"only the last part of a result counts", "splits are forgotten, and their rows"},

@@ -60,12 +60,13 @@ func (k *worker) ended(cn *conn) {
 	cn.atWorker = false
 	if k.drain && k.busy == 0 && len(k.queue) == 0 && k.welcomed {
 		k.crash(false)
+		k.disk = nil
 		return
 	}
 	k.redial()
 }
 
-// refused: this incarnation was given up; another begins with nothing.
+// refused: this incarnation was given up; another begins with nothing but the outputs.
 func (k *worker) refused(cn *conn) {
 	if k.conn != cn {
 		return
@@ -73,11 +74,13 @@ func (k *worker) refused(cn *conn) {
 	cn.atWorker = false
 	if k.drain {
 		k.crash(false)
+		k.disk = nil
 		return
 	}
 	if !mutant.On("a new incarnation keeps the tasks of the old") {
 		for _, j := range k.jobsInOrder() {
 			k.endJob(j.id, false, false)
+			k.keep(j)
 		}
 	}
 	k.inc = k.id + "#" + k.w.name(3)
@@ -89,7 +92,7 @@ func (k *worker) refused(cn *conn) {
 func (k *worker) registration() *divisipb.Register {
 	r := &divisipb.Register{
 		Protocol: version.Protocol, Worker: k.id, Incarnation: k.inc, Host: k.id, Slots: int32(k.slots),
-		MemoryBytes: 64 << 20, ExchangeAddress: k.id, Draining: k.drain,
+		MemoryBytes: 64 << 20, ExchangeAddress: k.inc, Draining: k.drain,
 	}
 	for _, t := range k.tasks {
 		switch {
@@ -229,7 +232,7 @@ func (k *worker) locate(m *divisipb.Locations) {
 	l.version = m.Version
 	for _, b := range m.Blocks {
 		a := attemptOf(b.Task)
-		l.blocks[[2]int32{a.stage, a.index}] = location{a, b.Worker}
+		l.blocks[[2]int32{a.stage, a.index}] = location{a, b.Worker, b.Address}
 	}
 	for _, t := range k.tasks { // those that wait for this
 		if t.host != nil && t.host.waiting[t] {

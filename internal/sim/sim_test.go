@@ -54,7 +54,7 @@ func TestSchedules(t *testing.T) {
 	var mu sync.Mutex
 	var ends [3]int
 	var events int64
-	copies, splits, moves, shares := 0, 0, 0, 0
+	copies, splits, moves, founds, shares := 0, 0, 0, 0, 0
 	bad := 0
 	began := time.Now()
 	each(*first, n, func(seed uint64, r Result) bool {
@@ -67,6 +67,7 @@ func TestSchedules(t *testing.T) {
 		copies += r.Copies
 		splits += r.Splits
 		moves += r.Moves
+		founds += r.Founds
 		shares += r.Shares
 		if r.Violation != "" {
 			bad++
@@ -74,10 +75,10 @@ func TestSchedules(t *testing.T) {
 		}
 		return bad >= 10
 	})
-	t.Logf("%d schedules in %s, %d events a schedule; jobs: %d succeeded, %d failed, %d cancelled; %d copies, %d splits of slow attempts, %d moved outputs, %d shares of partitions",
-		n, time.Since(began).Round(time.Millisecond), events/int64(n), ends[0], ends[1], ends[2], copies, splits, moves, shares)
-	if bad == 0 && n >= 300 && (copies < int(n)/5 || splits < int(n)/15 || moves < int(n)/50 || shares < int(n)/5) {
-		t.Errorf("%d copies and %d splits of slow attempts, %d moved outputs and %d shares of partitions are too few to learn from", copies, splits, moves, shares)
+	t.Logf("%d schedules in %s, %d events a schedule; jobs: %d succeeded, %d failed, %d cancelled; %d copies, %d splits of slow attempts, %d moved outputs, %d of them found again, %d shares of partitions",
+		n, time.Since(began).Round(time.Millisecond), events/int64(n), ends[0], ends[1], ends[2], copies, splits, moves, founds, shares)
+	if bad == 0 && n >= 300 && (copies < int(n)/5 || splits < int(n)/15 || moves < int(n)/50 || founds < int(n)/50 || shares < int(n)/5) {
+		t.Errorf("%d copies and %d splits of slow attempts, %d moved outputs, %d of them found again, and %d shares of partitions are too few to learn from", copies, splits, moves, founds, shares)
 	}
 	if bad == 0 && ends[0] < int(n)/2 {
 		t.Errorf("of %d schedules only %d jobs have succeeded: the weather is too bad to learn from", n, ends[0])

@@ -28,6 +28,7 @@ type worker struct {
 	epoch    uint64 // the highest it was welcomed with
 
 	jobs  map[string]*wjob
+	disk  map[string]*wjob // what the process before left
 	tasks []*wtask
 	queue []*wtask
 	busy  int
@@ -52,8 +53,9 @@ type locations struct {
 }
 
 type location struct {
-	task   attempt
-	worker string
+	task    attempt
+	worker  string
+	address string // an incarnation has one of its own
 }
 
 // A block is the output of an attempt, by partition.
@@ -117,7 +119,8 @@ func (k *worker) after(d int64, f func()) {
 	k.w.after(undrifted(d, k.drift), func() { k.post(life, f) })
 }
 
-// start begins a process: in an empty folder, under a new incarnation.
+// start begins a process, under a new incarnation, with the outputs that the one before
+// left in its folder.
 func (k *worker) start() {
 	if k.up {
 		return
@@ -128,7 +131,18 @@ func (k *worker) start() {
 	k.w.say("%s: starts as %s", k.id, k.inc)
 	k.conn, k.welcomed, k.epoch, k.wait, k.drain = nil, false, 0, 50*ms, false
 	k.jobs, k.tasks, k.queue, k.busy = map[string]*wjob{}, nil, nil, 0
+	for _, j := range k.disk {
+		k.keep(j)
+	}
+	k.disk = nil
 	k.dial()
+}
+
+// keep makes a job of another's outputs, if it has any.
+func (k *worker) keep(j *wjob) {
+	if len(j.outputs) > 0 {
+		k.jobs[j.id] = &wjob{id: j.id, def: j.def, outputs: j.outputs, prepared: map[int32]string{}, told: map[int32]*locations{}}
+	}
 }
 
 // crash ends the process and with it its hosts.
@@ -146,6 +160,9 @@ func (k *worker) crash(powerLoss bool) {
 		if j.host != nil {
 			j.host.dead = true
 		}
+	}
+	if k.disk = k.jobs; powerLoss { // what is on disk then may be anything
+		k.disk = nil
 	}
 }
 

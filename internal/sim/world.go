@@ -131,6 +131,7 @@ type Result struct {
 	Copies    int    // of slow attempts
 	Splits    int    // of slow attempts, which gave something away
 	Moves     int    // outputs that were moved to another worker
+	Founds    int    // of these, outputs that were lost and there again
 	Shares    int    // of partitions that were shared out
 	Events    int64
 	Virtual   time.Duration
@@ -162,7 +163,7 @@ func play(seed uint64, trace bool, extra func(*world)) Result {
 		w.run(w.now+20*second, w.quiet)
 		w.check.atEnd()
 	}
-	return Result{Violation: w.bad, History: w.history.String(), Ends: w.check.ends, Copies: w.check.copies, Splits: w.check.splits, Moves: w.check.moves, Shares: w.check.shares, Events: w.events, Virtual: time.Duration(w.now)}
+	return Result{Violation: w.bad, History: w.history.String(), Ends: w.check.ends, Copies: w.check.copies, Splits: w.check.splits, Moves: w.check.moves, Founds: w.check.founds, Shares: w.check.shares, Events: w.events, Virtual: time.Duration(w.now)}
 }
 
 // build makes the cluster and its clients.

@@ -1299,7 +1299,7 @@ type TaskFailure struct {
 	LostInputs    []*TaskID              `protobuf:"bytes,8,rep,name=lost_inputs,json=lostInputs,proto3" json:"lost_inputs,omitempty"`  // producers whose blocks are gone or corrupt
 	Stats         *TaskStats             `protobuf:"bytes,9,opt,name=stats,proto3" json:"stats,omitempty"`
 	Corrupt       bool                   `protobuf:"varint,10,opt,name=corrupt,proto3" json:"corrupt,omitempty"`                        // of the lost inputs at least one was there, and damaged
-	LostAt        []string               `protobuf:"bytes,11,rep,name=lost_at,json=lostAt,proto3" json:"lost_at,omitempty"`             // the workers that lost_inputs were asked of, as many
+	LostAt        []string               `protobuf:"bytes,11,rep,name=lost_at,json=lostAt,proto3" json:"lost_at,omitempty"`             // the exchange addresses that lost_inputs were asked for at, as many
 	ErrorNames    []string               `protobuf:"bytes,12,rep,name=error_names,json=errorNames,proto3" json:"error_names,omitempty"` // of the errors that it is, see dataflow.RegisterError
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1082,9 +1082,11 @@ func (x *TaskFailed) GetAlone() bool {
 }
 
 type OutputLost struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Task          *TaskID                `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"` // the attempt that had won
-	Why           string                 `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Task  *TaskID                `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"` // the attempt that had won
+	Why   string                 `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	// Where it lay it could not be read: it is damaged, and is not to be found there again.
+	Unreadable    bool `protobuf:"varint,3,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1131,6 +1133,13 @@ func (x *OutputLost) GetWhy() string {
 		return x.Why
 	}
 	return ""
+}
+
+func (x *OutputLost) GetUnreadable() bool {
+	if x != nil {
+		return x.Unreadable
+	}
+	return false
 }
 
 // TaskSlow: an attempt is far behind the others of its stage.
@@ -1772,11 +1781,14 @@ const file_divisi_v1_journal_proto_rawDesc = "" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x18\n" +
 	"\acounted\x18\x03 \x01(\bR\acounted\x12!\n" +
 	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\x12\x14\n" +
-	"\x05alone\x18\x05 \x01(\bR\x05alone\"E\n" +
+	"\x05alone\x18\x05 \x01(\bR\x05alone\"e\n" +
 	"\n" +
 	"OutputLost\x12%\n" +
 	"\x04task\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x10\n" +
-	"\x03why\x18\x02 \x01(\tR\x03why\"o\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x03 \x01(\bR\n" +
+	"unreadable\"o\n" +
 	"\bTaskSlow\x12%\n" +
 	"\x04task\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x04task\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x10\n" +

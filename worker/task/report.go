@@ -42,7 +42,7 @@ func (a *attempt) failure(err error) *pb.TaskFailure {
 	if errors.As(err, &lost) {
 		for _, l := range lost.Locations {
 			f.LostInputs = append(f.LostInputs, protoID(l.Task))
-			f.LostAt = append(f.LostAt, l.Worker)
+			f.LostAt = append(f.LostAt, l.Address)
 		}
 		f.Corrupt = kind == dataflow.Corrupt
 		kind = dataflow.InputLost
