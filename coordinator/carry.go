@@ -194,6 +194,11 @@ func (s *state) sendEnd(js *jobState, w *workerState) {
 	w.session.send(&divisipb.ToWorker{Body: &divisipb.ToWorker_EndJob{EndJob: &divisipb.EndJob{Job: js.id, HostsOnly: js.ending.hostsOnly}}})
 }
 
+// quietAfter is how long a worker may say nothing before it gets no new tasks and what runs
+// there gets copies elsewhere, in halves of a heartbeat: two are missed and a half. It may be
+// stopped, and its lease is much longer.
+const quietAfter = 5
+
 // tick does what is due.
 func (s *state) tick() {
 	now := s.clock()
@@ -213,6 +218,10 @@ func (s *state) tick() {
 			s.lose(w, "its stream broke and it did not come back")
 		case w.session != nil && now-w.seen > job.Instant(s.c.cfg.Lease) && !mutant.On("silence is no loss"):
 			s.lose(w, "it was silent for longer than its lease of "+s.c.cfg.Lease.String())
+		case w.session != nil && !w.quiet && now-w.seen > quietAfter*job.Instant(s.c.cfg.Heartbeat)/2 && s.replaceable(w),
+			w.quiet && !s.replaceable(w):
+			w.quiet = !w.quiet
+			s.schedule(w)
 		case w.excluded && (w.scoreAt(now) < exclusionScore/2 || !s.replaceable(w)):
 			w.excluded = false
 			s.schedule(w)

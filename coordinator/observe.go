@@ -25,7 +25,11 @@ func (s *state) observe(now job.Instant) {
 		}
 		for _, t := range w.beat.GetTasks() {
 			id := t.GetId().GetJob()
-			all[id] = append(all[id], fromProgress(w.who(), t))
+			p := fromProgress(w.who(), t)
+			if w.quiet {
+				p.Silent = max(p.Silent, time.Duration(now-w.seen))
+			}
+			all[id] = append(all[id], p)
 		}
 	}
 	idle := s.sched.Idle()
@@ -39,7 +43,7 @@ func (s *state) observe(now job.Instant) {
 func fromProgress(w job.Worker, t *divisipb.TaskProgress) job.Progress {
 	return job.Progress{
 		Attempt: fromTaskID(t.GetId()), Worker: w, Fraction: t.GetFraction(),
-		Elapsed: time.Duration(t.GetElapsedNanos()), Waited: time.Duration(t.GetFetchWaitNanos()),
+		Elapsed: time.Duration(t.GetElapsedNanos()), Silent: time.Duration(t.GetSilentNanos()), Waited: time.Duration(t.GetFetchWaitNanos()),
 		Done: job.Amounts{RowsIn: t.GetRowsIn(), BytesIn: t.GetBytesIn(), RowsOut: t.GetRowsOut(), BytesOut: t.GetBytesOut(), BytesSpilled: t.GetBytesSpilled(), Steps: t.GetSteps()},
 	}
 }

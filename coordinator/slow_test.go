@@ -153,6 +153,42 @@ func TestCutOfASlowTask(t *testing.T) {
 	}
 }
 
+// TestTaskOfASilentWorker: long before the lease of a worker ends that says nothing, what
+// runs there has a copy on another, and it is given nothing new.
+func TestTaskOfASilentWorker(t *testing.T) {
+	c := start(t, t.TempDir(), func(cfg *Config) { cfg.Heartbeat, cfg.Lease = 50*time.Millisecond, time.Hour })
+	w := newFake(t, "w1", 3)
+	w.mute = true
+	w.do = func(s *divisipb.TaskSpec) *divisipb.FromWorker {
+		if s.GetSplit() != nil {
+			return nil
+		}
+		return succeed(s)
+	}
+	w.attach(c)
+	id := submit(t, c)
+	var all []*divisipb.TaskProgress
+	w.await("tasks that stay", func() bool {
+		all = nil
+		for _, s := range w.running {
+			all = append(all, &divisipb.TaskProgress{Id: s.GetId(), RowsIn: 5})
+		}
+		return len(all) == 3
+	})
+	w.beat(&divisipb.Heartbeat{Tasks: all})
+	other := newFake(t, "w2", 3)
+	other.do = succeed
+	other.attach(c)
+	succeeded(t, outcome(t, c, id))
+	w.await("the cancels", func() bool { return len(w.canceled) == 3 })
+	if n, m := w.count(1), other.count(0); n != 0 || m != 3 {
+		t.Errorf("%d later tasks went to the silent worker, %d copies to the other", n, m)
+	}
+	if e := events(t, c, id)["task-copied"]; len(e) != 3 || !strings.Contains(e[0].GetText(), "nothing was heard of it") {
+		t.Errorf("events of copies: %v", e)
+	}
+}
+
 // TestHungTask: an attempt that gets nowhere is given up, counted and tried again.
 func TestHungTask(t *testing.T) {
 	c := start(t, t.TempDir(), func(cfg *Config) { cfg.Hung = 300 * time.Millisecond })

@@ -29,6 +29,7 @@ type workerState struct {
 	detached job.Instant // since when it has no stream
 	draining bool
 	grace    int64 // of the drain, milliseconds
+	quiet    bool // it has said nothing for a while
 	beat     *divisipb.Heartbeat
 	progress map[taskKey]*divisipb.TaskProgress
 	told     map[string]*told // by job
@@ -150,7 +151,7 @@ func (s *state) register(r *divisipb.Register, ses *session) error {
 	} else if w.session != nil {
 		w.session.end(status.Error(codes.Aborted, "another stream of the same worker took over"))
 	}
-	w.reg, w.session, w.seen, ses.worker = r, ses, s.clock(), w
+	w.reg, w.session, w.seen, w.quiet, ses.worker = r, ses, s.clock(), false, w
 	w.draining = w.draining || r.GetDraining()
 	w.told, w.partial, w.progress = map[string]*told{}, map[taskKey]*divisipb.TaskResult{}, map[taskKey]*divisipb.TaskProgress{}
 	s.schedule(w)
@@ -278,7 +279,7 @@ func (s *state) reconcile(w *workerState) {
 func (s *state) schedule(w *workerState) {
 	s.sched.SetWorker(sched.Worker{
 		ID: w.id, Host: w.reg.GetHost(), Rack: w.reg.GetRack(), Slots: int(w.reg.GetSlots()), Memory: w.reg.GetMemoryBytes(),
-		Closed: w.draining || w.excluded || w.session == nil, Full: w.beat.GetDiskLow() != "",
+		Closed: w.draining || w.excluded || w.quiet || w.session == nil, Full: w.beat.GetDiskLow() != "",
 	})
 }
 
@@ -358,6 +359,10 @@ func (s *state) message(ses *session, m *divisipb.FromWorker) error {
 		return status.Errorf(codes.Aborted, "%v: worker %s speaks to epoch %d, this is %d", errStaleEpoch, w.id, m.GetEpoch(), s.epoch)
 	}
 	w.seen = s.clock()
+	if w.quiet {
+		w.quiet = false
+		s.schedule(w)
+	}
 	switch b := m.GetBody().(type) {
 	case *divisipb.FromWorker_Heartbeat:
 		s.heartbeat(w, b.Heartbeat)
@@ -518,7 +523,7 @@ func (s *state) blame(w *workerState, e job.Failure) {
 // replaceable says whether another worker takes tasks.
 func (s *state) replaceable(w *workerState) bool {
 	return slices.ContainsFunc(s.members, func(o *workerState) bool {
-		return o != w && o.session != nil && !o.draining && !o.excluded
+		return o != w && o.session != nil && !o.draining && !o.excluded && !o.quiet
 	})
 }
 

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/divisi-data/divisi/dataflow"
 	pb "github.com/divisi-data/divisi/proto/divisipb"
@@ -34,7 +36,8 @@ type host struct {
 	progress *pb.HostProgress
 	logName  string
 	once     sync.Once
-	spoke    atomic.Bool // it has said something since that was last looked at
+	spoke    atomic.Bool  // it has said something since that was last looked at
+	quiet    atomic.Int64 // looks in which it said nothing, one after the other
 }
 
 const (
@@ -94,6 +97,13 @@ func (h *host) tasksProgress() []*pb.TaskProgress {
 	for key, t := range h.tasks {
 		if !spoken[key] {
 			all = append(all[:len(all):len(all)], &pb.TaskProgress{Id: t.spec.Id, Steps: h.w.artifacts.fetched.Load()})
+		}
+	}
+	if quiet := h.quiet.Load(); quiet > 1 { // one look may fall between two reports
+		all = slices.Clone(all)
+		for i := range all {
+			all[i] = proto.CloneOf(all[i])
+			all[i].SilentNanos = quiet * int64(h.w.cfg.silence/hostLooks)
 		}
 	}
 	return all
@@ -206,6 +216,7 @@ func (h *host) silent(ctx context.Context) <-chan struct{} {
 			} else if begun {
 				quiet++
 			}
+			h.quiet.Store(int64(quiet))
 		}
 		close(gone)
 	}()

@@ -16,6 +16,7 @@ import (
 const (
 	compareFrom = 4 // one in so many has ended
 	slowFloor   = time.Second
+	silentFloor = 2 * time.Second // of what speaks each second
 	copiesPart  = 10 // of running tasks one in so many may have a copy, always one
 )
 
@@ -28,6 +29,8 @@ type Progress struct {
 	Fraction float64
 	Elapsed  time.Duration // since it began
 	Waited   time.Duration // of that, for blocks of others
+	// Silent is how long its worker or its host has said nothing, 0: it speaks.
+	Silent time.Duration
 }
 
 // Amounts grow as long as an attempt gets on: Steps of a control task and of a sink's
@@ -42,6 +45,7 @@ type pace struct {
 	done     Amounts
 	fraction float64
 	waited   time.Duration
+	silent   time.Duration
 	told     bool    // that it is slow
 	asked    Instant // for a part of its split, 0: never
 	answered bool    // it has said what it gives, or that it gives nothing
@@ -64,7 +68,7 @@ func (j *Job) observed(e Observed) {
 		if !at.seen {
 			at.seen, at.began, at.moved = true, j.now-Instant(p.Elapsed), j.now
 		}
-		at.fraction, at.waited = p.Fraction, p.Waited
+		at.fraction, at.waited, at.silent = p.Fraction, p.Waited, p.Silent
 		if p.Done != at.done {
 			at.done, at.moved = p.Done, j.now
 		}
@@ -73,8 +77,39 @@ func (j *Job) observed(e Observed) {
 		}
 	}
 	if !j.state.Final() {
-		j.copySlow(e.Idle)
+		j.copySlow(j.copySilent(e.Idle))
 	}
+}
+
+// copySilent starts copies of tasks whose worker or host says nothing, as far as slots are
+// idle, and returns how many are idle then. Others wait for these tasks, and the lease of
+// what is silent is long: whoever wins, the other one is taken back.
+func (j *Job) copySilent(idle int) int {
+	for i, s := range j.stages {
+		if s.running == 0 || !j.ready(i) {
+			continue
+		}
+		for _, t := range s.tasks {
+			if idle == 0 {
+				return 0
+			}
+			if len(t.running) != 1 || t.spare > 0 || t.alone {
+				continue
+			}
+			at := &t.running[0]
+			if at.pace.silent < silentFloor || at.pace.told {
+				continue
+			}
+			at.pace.told = true
+			j.record(TaskSlow{
+				Attempt: Attempt{t.key, at.number}, Worker: at.worker, Copy: true,
+				Why: fmt.Sprintf("nothing was heard of it for %s: its worker or its host is stopped, or starved", at.pace.silent.Round(time.Millisecond)),
+			})
+			idle--
+			j.double(t, at.worker)
+		}
+	}
+	return idle
 }
 
 // hung gives up an attempt that does not get on.

@@ -1432,7 +1432,8 @@ type TaskProgress struct {
 	IdleNanos      int64                  `protobuf:"varint,8,opt,name=idle_nanos,json=idleNanos,proto3" json:"idle_nanos,omitempty"`          // since the last sign of progress
 	ElapsedNanos   int64                  `protobuf:"varint,9,opt,name=elapsed_nanos,json=elapsedNanos,proto3" json:"elapsed_nanos,omitempty"` // since it began
 	FetchWaitNanos int64                  `protobuf:"varint,10,opt,name=fetch_wait_nanos,json=fetchWaitNanos,proto3" json:"fetch_wait_nanos,omitempty"`
-	Steps          int64                  `protobuf:"varint,11,opt,name=steps,proto3" json:"steps,omitempty"` // of a control task: answers of storage, parts published, and the like
+	Steps          int64                  `protobuf:"varint,11,opt,name=steps,proto3" json:"steps,omitempty"`                                // of a control task: answers of storage, parts published, and the like
+	SilentNanos    int64                  `protobuf:"varint,12,opt,name=silent_nanos,json=silentNanos,proto3" json:"silent_nanos,omitempty"` // since its host, which says something each second, was heard of; 0: just now
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1540,6 +1541,13 @@ func (x *TaskProgress) GetFetchWaitNanos() int64 {
 func (x *TaskProgress) GetSteps() int64 {
 	if x != nil {
 		return x.Steps
+	}
+	return 0
+}
+
+func (x *TaskProgress) GetSilentNanos() int64 {
+	if x != nil {
+		return x.SilentNanos
 	}
 	return 0
 }
@@ -1688,7 +1696,7 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	" \x01(\bR\acorrupt\x12\x17\n" +
 	"\alost_at\x18\v \x03(\tR\x06lostAt\x12\x1f\n" +
 	"\verror_names\x18\f \x03(\tR\n" +
-	"errorNames\"\xe2\x02\n" +
+	"errorNames\"\x85\x03\n" +
 	"\fTaskProgress\x12!\n" +
 	"\x02id\x18\x01 \x01(\v2\x11.divisi.v1.TaskIDR\x02id\x12\x1a\n" +
 	"\bfraction\x18\x02 \x01(\x01R\bfraction\x12\x17\n" +
@@ -1702,7 +1710,8 @@ const file_divisi_v1_cluster_proto_rawDesc = "" +
 	"\relapsed_nanos\x18\t \x01(\x03R\felapsedNanos\x12(\n" +
 	"\x10fetch_wait_nanos\x18\n" +
 	" \x01(\x03R\x0efetchWaitNanos\x12\x14\n" +
-	"\x05steps\x18\v \x01(\x03R\x05steps*\x91\x01\n" +
+	"\x05steps\x18\v \x01(\x03R\x05steps\x12!\n" +
+	"\fsilent_nanos\x18\f \x01(\x03R\vsilentNanos*\x91\x01\n" +
 	"\bTaskKind\x12\x19\n" +
 	"\x15TASK_KIND_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTASK_KIND_RUN\x10\x01\x12\x14\n" +
