@@ -87,15 +87,23 @@ func (w *Writer) Flush() error {
 func (w *Writer) Rows() int64  { return w.rows }
 func (w *Writer) Bytes() int64 { return w.bytes }
 
-// readAhead is the size of a Reader's buffer. Bodies larger than what is in it are
-// read straight into the memory that their batch will use.
-const readAhead = 64 << 10
+// A Reader's buffer is small at first: what is larger is read straight into the memory that
+// its batch will use, but for what came with its header, and a reader of a few frames, of
+// which an exchange of many ways has very many, needs no more. Where many frames are
+// small, much is read at once.
+const (
+	firstAhead  = 4 << 10  // the buffer, bytes
+	readAhead   = 64 << 10 // the buffer once there are many small frames, bytes
+	smallFrame  = 16 << 10 // bytes
+	smallFrames = 8        // are many
+)
 
 // A Reader reads a sequence of frames: a dataflow.Stream. Its errors name the
 // reader and the offset of the frame; damaged bytes are of kind Corrupt.
 type Reader struct {
 	r      io.Reader
 	buf    *bufio.Reader
+	small  int // frames so far, up to smallFrames: then buf is of readAhead
 	name   string
 	dec    *Decoder
 	alloc  memory.Allocator
@@ -121,7 +129,7 @@ func NewReader(r io.Reader, name string, base int64, schema *arrow.Schema, alloc
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{r: r, buf: bufio.NewReaderSize(r, readAhead), name: name, dec: dec, alloc: alloc, base: base}, nil
+	return &Reader{r: r, buf: bufio.NewReaderSize(r, firstAhead), name: name, dec: dec, alloc: alloc, base: base}, nil
 }
 
 // Next implements dataflow.Stream.
@@ -185,6 +193,11 @@ func (r *Reader) next() (dataflow.Batch, error) {
 		return nil, r.at(err)
 	}
 	r.off += int64(h.Size())
+	if r.small < smallFrames && h.Size() < smallFrame {
+		if r.small++; r.small == smallFrames {
+			r.buf = bufio.NewReaderSize(r.buf, readAhead) // which begins with what the first has
+		}
+	}
 	return b, nil
 }
 

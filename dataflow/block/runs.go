@@ -21,15 +21,22 @@ func (e *Encoder) EncodeRuns(dst []byte, batches []dataflow.Batch, runs []Run) (
 	if !e.flat {
 		return dst, false, nil
 	}
-	defer func() { clear(e.columns) }() // do not keep the batches' memory alive
-	e.columns = e.columns[:0]
+	if e.columns == nil {
+		e.columns = make([]runColumn, len(e.widths))
+	}
+	defer func() { // do not keep the batches' memory alive
+		for i := range e.columns {
+			e.columns[i].reset()
+		}
+	}()
 	rows := 0
 	for _, r := range runs {
 		rows += int(r.To - r.From)
 	}
 	n := pad8(4 * e.schema.want.NumFields())
 	for i := range e.schema.want.NumFields() {
-		c := runColumn{width: e.widths[i]}
+		c := &e.columns[i]
+		c.width = e.widths[i]
 		for _, b := range batches {
 			if i == 0 {
 				if err := e.schema.check(b.Schema()); err != nil {
@@ -41,7 +48,6 @@ func (e *Encoder) EncodeRuns(dst []byte, batches []dataflow.Batch, runs []Run) (
 			}
 		}
 		n += c.measure(runs, rows)
-		e.columns = append(e.columns, c)
 	}
 	if n > MaxBody || rows > MaxRows {
 		return dst, false, nil
@@ -72,12 +78,19 @@ func flatWidths(s *arrow.Schema) ([]int, bool) {
 	return all, true
 }
 
-// A runColumn is a column of all the batches.
+// A runColumn is a column of all the batches. It is used again for the next ones.
 type runColumn struct {
 	width   int
 	offsets [][]int32 // of text
 	data    [][]byte  // of others, from the first value on
 	text    int       // bytes of the text of all runs
+}
+
+// reset forgets the batches.
+func (c *runColumn) reset() {
+	clear(c.offsets)
+	clear(c.data)
+	c.offsets, c.data, c.text = c.offsets[:0], c.data[:0], 0
 }
 
 // add adds a batch's column, unless it has nulls.

@@ -36,11 +36,13 @@ type Fetcher interface {
 }
 
 // Local is a Fetcher of files on this machine.
-type Local struct{}
+type Local struct {
+	Known *Indexes // of the outputs that it opened; nil: it keeps none
+}
 
 // Fetch implements Fetcher.
-func (Local) Fetch(_ context.Context, from Location, lo, hi int) (io.ReadCloser, error) {
-	f, err := OpenFile(from.Path)
+func (l Local) Fetch(_ context.Context, from Location, lo, hi int) (io.ReadCloser, error) {
+	f, err := l.Known.OpenFile(from.Path)
 	if err != nil {
 		return nil, err
 	}

@@ -144,6 +144,7 @@ func decodeIndex(b []byte) (*Index, error) {
 // goroutines.
 type File struct {
 	Index *Index
+	info  fs.FileInfo // of data; nil: it is in memory
 	data  interface {
 		io.ReaderAt
 		io.Closer
@@ -172,7 +173,7 @@ func OpenFile(output string) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &File{Index: x, data: f}, nil
+	return &File{Index: x, info: info, data: f}, nil
 }
 
 // ReadIndex reads an output's index alone.

@@ -221,6 +221,7 @@ func TestWhatCannotBeHadIsLost(t *testing.T) {
 	_, err = read(t, f, good, 0, partitions+1)
 	wantLost(t, err, "there are 4")
 
+	good.Address = serve(t, &Server{Dir: dir}) // which does not know the index yet
 	index := shuffle.IndexPath(output(dir, good))
 	b, err := os.ReadFile(index)
 	if err != nil {

@@ -52,7 +52,8 @@ type FetcherConfig struct {
 // has them. It keeps one connection per worker. Its methods may be called from many
 // goroutines.
 type Fetcher struct {
-	cfg FetcherConfig
+	cfg   FetcherConfig
+	known shuffle.Indexes // of outputs that are files here
 
 	mu     sync.Mutex
 	conns  map[string]*grpc.ClientConn
@@ -90,10 +91,10 @@ func (f *Fetcher) Fetch(ctx context.Context, from shuffle.Location, lo, hi int) 
 }
 
 func (f *Fetcher) fetch(ctx context.Context, from shuffle.Location, lo, hi int) (r io.ReadCloser, local bool, err error) {
-	name := shuffle.Name(from.Task)
+	name, files := shuffle.Name(from.Task), shuffle.Local{Known: &f.known}
 	if from.Address == f.cfg.Own {
 		from.Path = filepath.Join(f.cfg.Dir, name)
-		r, err := shuffle.Local{}.Fetch(ctx, from, lo, hi)
+		r, err := files.Fetch(ctx, from, lo, hi)
 		return r, true, err
 	}
 	if f.cfg.Near != nil {
@@ -101,7 +102,7 @@ func (f *Fetcher) fetch(ctx context.Context, from shuffle.Location, lo, hi int) 
 			near := from
 			near.Path = filepath.Join(dir, name)
 			// Where it fails, the worker itself is asked: it knows better.
-			if r, err := (shuffle.Local{}).Fetch(ctx, near, lo, hi); err == nil {
+			if r, err := files.Fetch(ctx, near, lo, hi); err == nil {
 				return r, true, nil
 			}
 		}

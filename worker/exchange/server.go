@@ -55,6 +55,8 @@ type Server struct {
 	// Live reports whether an attempt has not ended yet, so that its log may grow. Nil:
 	// none has.
 	Live func(*pb.TaskID) bool
+
+	known shuffle.Indexes // of the outputs that were asked for
 }
 
 // Fetch implements the service.
@@ -72,7 +74,7 @@ func (s *Server) Fetch(r *pb.FetchRequest, out pb.Exchange_FetchServer) error {
 	var buf []byte
 	for i, t := range r.Tasks {
 		id := dataflow.TaskID{Job: r.Job, Stage: int(t.Stage), Index: int(t.Index), Attempt: int(t.Attempt)}
-		if err := send(out, int32(i), filepath.Join(dir, shuffle.Name(id)), int(r.PartitionLo), int(r.PartitionHi), &buf); err != nil {
+		if err := s.send(out, int32(i), filepath.Join(dir, shuffle.Name(id)), int(r.PartitionLo), int(r.PartitionHi), &buf); err != nil {
 			return err
 		}
 	}
@@ -81,8 +83,8 @@ func (s *Server) Fetch(r *pb.FetchRequest, out pb.Exchange_FetchServer) error {
 
 // send sends one output's range, by way of buf, which grows to what is needed. What is wrong with the output is part of the answer;
 // an error ends the call.
-func send(out pb.Exchange_FetchServer, i int32, path string, lo, hi int, buf *[]byte) error {
-	f, err := shuffle.OpenFile(path)
+func (s *Server) send(out pb.Exchange_FetchServer, i int32, path string, lo, hi int, buf *[]byte) error {
+	f, err := s.known.OpenFile(path)
 	if err != nil {
 		return out.Send(&pb.FetchChunk{Task: i, Lost: err.Error()})
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/divisi-data/divisi/dataflow"
 )
@@ -13,6 +14,7 @@ import (
 type temp struct {
 	dirs []string
 	free func(dir string) int64 // bytes
+	made atomic.Bool            // a folder may be there
 	low  int64                  // the room that must be left for a folder to be written to, bytes
 }
 
@@ -35,6 +37,7 @@ const lowWater = 64 << 20
 
 // Create implements dataflow.Temp: a file in the folder with most room.
 func (t *temp) Create(name string) (*os.File, error) {
+	t.made.Store(true)
 	best, most := "", int64(-1)
 	var errs []error
 	for _, d := range t.dirs {
@@ -73,6 +76,9 @@ func ownFiles(err error) dataflow.Kind {
 
 // remove deletes all the attempt's files.
 func (t *temp) remove() error {
+	if !t.made.Load() {
+		return nil
+	}
 	var errs []error
 	for _, d := range t.dirs {
 		errs = append(errs, os.RemoveAll(d))
