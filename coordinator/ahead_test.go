@@ -8,9 +8,9 @@ import (
 	"github.com/divisi-data/divisi/proto/divisipb"
 )
 
-// TestAheadOfTheJournal: tasks that read splits follow each other while results wait to
-// be durable; nothing is acknowledged meanwhile, and no task that reads what others made
-// begins. Who waits makes the journal hurry, an acknowledgement alone does not.
+// TestAheadOfTheJournal: tasks of a stage follow each other while results wait to be
+// durable; nothing is acknowledged meanwhile, and no task that reads what others made begins
+// before that is. Who waits makes the journal hurry, an acknowledgement alone does not.
 func TestAheadOfTheJournal(t *testing.T) {
 	l := &slowLog{}
 	now := int64(1)
@@ -19,7 +19,7 @@ func TestAheadOfTheJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Submit(twoStages(t), func(string, bool) {}); err != nil {
+	if err := c.Submit(twoStagesOf(t, 5), func(string, bool) {}); err != nil {
 		t.Fatal(err)
 	}
 	w := newFake(t, "w1", 1)
@@ -83,6 +83,27 @@ func TestAheadOfTheJournal(t *testing.T) {
 	l.sync()
 	turn()
 	if acked != 3 || len(launched) == 0 || slices.ContainsFunc(launched, reads) {
+		t.Errorf("%d results are acknowledged when durable, and launched are %v", acked, launched)
+	}
+	// What those read is durable: that others of them have ended need not be.
+	acked, hurried, ran = 0, l.hurried, 0
+	for len(launched) > 0 && launched[0].GetKind() == divisipb.TaskKind_TASK_KIND_RUN {
+		if ran++; ran == 5 && l.hurried != hurried {
+			t.Errorf("asked to hurry %d times for the readers' results alone", l.hurried-hurried)
+		}
+		report(launched[0])
+		launched = launched[1:]
+		turn()
+	}
+	if ran != 5 || acked != 0 || len(launched) > 0 {
+		t.Errorf("%d of 5 readers ran, %d results were acknowledged, and launched are %v", ran, acked, launched)
+	}
+	if l.hurried == hurried {
+		t.Error("the end waits for the results and the journal was not asked to hurry")
+	}
+	l.sync()
+	turn()
+	if acked != 5 || len(launched) == 0 {
 		t.Errorf("%d results are acknowledged when durable, and launched are %v", acked, launched)
 	}
 }

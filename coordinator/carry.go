@@ -52,10 +52,10 @@ func (s *state) assign() {
 		}
 		s.step(js, job.Launched{Attempt: at, Worker: w.who(), Copy: a.Task.Copy, Double: s.c.cfg.CopyAll})
 		launch := func() { s.launch(js, w, at) }
-		if at.Control() || seesOthers(js.job.Plan().Stages[at.Stage]) {
+		if at.Control() {
 			s.out(launch)
 		} else {
-			s.outAhead(launch)
+			s.outAhead(js.winsRead(at.Stage), launch)
 		}
 	}
 	if s.c.cfg.CopyAll && len(launched) > 0 {
@@ -63,10 +63,20 @@ func (s *state) assign() {
 	}
 }
 
-// seesOthers says whether a stage's tasks read what others have made: then what those were
-// is durable before they begin.
-func seesOthers(st plan.Stage) bool {
-	return slices.ContainsFunc(st.Inputs, func(in plan.Input) bool { return in.Mode != plan.BySplit })
+// winsRead is the last record of a win of those whose outputs a stage's tasks read, 0: there
+// is none since the start. What others have made is durable before it is read; that other
+// tasks of the reading stage have ended need not be before the next begins.
+func (js *jobState) winsRead(stage int) uint64 {
+	last, p := uint64(0), js.job.Plan()
+	for _, in := range p.Stages[stage].Inputs {
+		if in.Mode == plan.BySplit {
+			continue
+		}
+		for _, from := range p.Exchanges[in.Exchange].Producers {
+			last = max(last, js.won[from])
+		}
+	}
+	return last
 }
 
 // launch sends an attempt to its worker, and before it what it has to know.

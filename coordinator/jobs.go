@@ -26,6 +26,7 @@ type jobState struct {
 	placed map[job.Attempt]sched.ID            // attempts that the scheduler counts
 	where  map[job.Attempt]*divisipb.Placement // why attempts run where they do, until they end
 	levels map[string]int64                    // of tasks that were done
+	won    map[int]uint64                      // by stage, the last record of a win since the start
 	ending *ending
 	ended  job.Instant // when the end began, to give up cleaning
 
@@ -58,7 +59,7 @@ func (s *state) newJobState(req *divisipb.SubmitRequest, at int64) (*jobState, e
 	}
 	id := req.GetJob().GetId()
 	return &jobState{
-		id: id, req: req, submitted: at, placed: map[job.Attempt]sched.ID{}, where: map[job.Attempt]*divisipb.Placement{}, levels: map[string]int64{}, watchers: map[chan struct{}]bool{}, settled: make(chan struct{}), gone: make(chan struct{}),
+		id: id, req: req, submitted: at, placed: map[job.Attempt]sched.ID{}, where: map[job.Attempt]*divisipb.Placement{}, levels: map[string]int64{}, won: map[int]uint64{}, watchers: map[chan struct{}]bool{}, settled: make(chan struct{}), gone: make(chan struct{}),
 		job: job.New(job.Spec{ID: id, Plan: p, Memory: req.GetJob().GetMemoryBytes(), Epoch: s.epoch, Begun: job.Instant(at), TaskBytes: s.c.cfg.TaskBytes}),
 	}, nil
 }
@@ -139,6 +140,9 @@ func (s *state) act(js *jobState, now job.Instant, a job.Action) {
 		seq := s.last
 		if !unwritten(a.Record) {
 			seq = s.append(r)
+			if won := r.GetTaskWon(); won != nil {
+				js.won[int(won.GetResult().GetId().GetStage())] = seq
+			}
 		}
 		s.tally(js.id, a.Record)
 		// The journal's goroutine reads r until it is durable; so does note.

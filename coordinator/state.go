@@ -162,12 +162,13 @@ func (s *state) later(do func()) bool {
 	return true
 }
 
-// outAhead is out for what follows from no task's win, only from all other records. Of
-// wins only so many may wait for the journal meanwhile.
-func (s *state) outAhead(do func()) {
-	durable := s.durable.Load()
-	waiting := len(s.outbox) > 0 && s.outbox[0].after <= s.binding // in order with these
-	if s.binding <= durable && !waiting && s.last <= durable+aheadMax && s.jerr.Load() == nil {
+// outAhead is out for what follows from no task's win but those up to the record wins,
+// and from all other records. Of further wins only so many may wait for the journal
+// meanwhile.
+func (s *state) outAhead(wins uint64, do func()) {
+	durable, needed := s.durable.Load(), max(s.binding, wins)
+	waiting := len(s.outbox) > 0 && s.outbox[0].after <= needed // in order with these
+	if needed <= durable && !waiting && s.last <= durable+aheadMax && s.jerr.Load() == nil {
 		do()
 		return
 	}
