@@ -260,6 +260,17 @@ func takeNumbers[T uint8 | uint16 | uint32 | uint64](dst []T, chunks []arrow.Arr
 	for i, c := range chunks {
 		src[i] = arrow.GetValues[T](c.Data(), 1)
 	}
+	if len(src) == 1 { // of which a batch is put in order
+		one, dst := src[0], dst[:len(refs)]
+		for i, r := range refs {
+			if r.Batch < 0 {
+				dst[i] = 0
+				continue
+			}
+			dst[i] = one[r.Row]
+		}
+		return
+	}
 	for i, r := range refs {
 		if r.Batch < 0 {
 			dst[i] = 0

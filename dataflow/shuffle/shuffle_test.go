@@ -215,19 +215,25 @@ func checkOutput(t *testing.T, env *dataflow.Env, schema *arrow.Schema, x datafl
 	}
 }
 
-// Batches that are large enough to be sorted as they come.
+// Batches that are large enough to be sorted as they come, between others, with rows for
+// all of the partitions or for some.
 func TestLargeBatches(t *testing.T) {
-	schema := arrow.NewSchema(slices.Concat(ints.Fields(), []arrow.Field{{Name: "s", Type: arrow.BinaryTypes.String, Nullable: true},
-		{Name: "d", Type: &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Uint8, ValueType: arrow.PrimitiveTypes.Int64}}}), nil)
-	for _, limit := range []int64{0, 1 << 20} {
-		env := world(t, limit)
-		all := random(5, env, schema, smallBatch-1, smallBatch, 5000, 1, race.Tries(20_000, 20_000, 2000))
-		defer release(all)
-		for _, kind := range []dataflow.ExchangeKind{dataflow.Hash, dataflow.Spread} {
-			x := dataflow.Exchange{Kind: kind, Columns: []int{2}, Partitions: 7}
-			part, err := NewPartitioner(x, schema, env.Task, nil)
-			must(t, err)
-			checkOutput(t, env, schema, x, write(t, env, schema, part, t.TempDir(), Options{}, all), all)
+	flat := append(slices.Clone(ints.Fields()), arrow.Field{Name: "s", Type: arrow.BinaryTypes.String, Nullable: true})
+	coded := arrow.Field{Name: "d", Type: &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Uint8, ValueType: arrow.PrimitiveTypes.Int64}}
+	for _, schema := range []*arrow.Schema{arrow.NewSchema(flat, nil), arrow.NewSchema(append(slices.Clone(flat), coded), nil)} {
+		for _, limit := range []int64{0, 1 << 20} {
+			env := world(t, limit)
+			all := random(5, env, schema, smallBatch-1, smallBatch, 5000, 1, race.Tries(20_000, 20_000, 2000), 3)
+			defer release(all)
+			for _, n := range []int{2, 7, 700} {
+				for _, kind := range []dataflow.ExchangeKind{dataflow.Hash, dataflow.Spread} {
+					x := dataflow.Exchange{Kind: kind, Columns: []int{2}, Partitions: n}
+					part, err := NewPartitioner(x, schema, env.Task, nil)
+					must(t, err)
+					opt := Options{FrameBytes: []int{0, 3000}[n%2]}
+					checkOutput(t, env, schema, x, write(t, env, schema, part, t.TempDir(), opt, all), all)
+				}
+			}
 		}
 	}
 }
