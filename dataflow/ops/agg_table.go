@@ -9,6 +9,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 // A groupTable numbers distinct keys: 1, 2, and so on; 0 is for rows that found no
@@ -357,7 +359,7 @@ func (g *groupTable) emit(mem memory.Allocator, c, from, to int) (arrow.Array, e
 	case isText(col.field.Type):
 		return g.emitText(mem, col, from, to, valid, nulls)
 	case id == arrow.DECIMAL128:
-		buf := zeroBytes(mem, 16*n)
+		buf := dataflow.NewBuffer(mem, 16*n)
 		defer buf.Release()
 		dst := arrow.Decimal128Traits.CastFromBytes(buf.Bytes())
 		for i := range dst {
@@ -366,7 +368,7 @@ func (g *groupTable) emit(mem memory.Allocator, c, from, to int) (arrow.Array, e
 		}
 		return newArray(col.field.Type, n, nulls, valid, buf), nil
 	case id == arrow.FLOAT32:
-		buf := zeroBytes(mem, 4*n)
+		buf := dataflow.NewBuffer(mem, 4*n)
 		defer buf.Release()
 		dst := arrow.Float32Traits.CastFromBytes(buf.Bytes())
 		for i := range dst {
@@ -375,7 +377,7 @@ func (g *groupTable) emit(mem memory.Allocator, c, from, to int) (arrow.Array, e
 		return newArray(col.field.Type, n, nulls, valid, buf), nil
 	}
 	width := col.field.Type.(arrow.FixedWidthDataType).BitWidth() / 8
-	buf := zeroBytes(mem, width*n)
+	buf := dataflow.NewBuffer(mem, width*n)
 	defer buf.Release()
 	raw := buf.Bytes()
 	switch keys := g.keys[from*w+col.word:]; width {
@@ -412,9 +414,9 @@ func (g *groupTable) emitValid(mem memory.Allocator, c, from, to int) (*memory.B
 	return buf, nulls
 }
 
+// zeroBytes is for who does not fill all of a buffer, see dataflow.NewBuffer.
 func zeroBytes(mem memory.Allocator, n int) *memory.Buffer {
-	buf := memory.NewResizableBuffer(mem)
-	buf.Resize(n)
+	buf := dataflow.NewBuffer(mem, n)
 	clear(buf.Bytes())
 	return buf
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/zeebo/xxh3"
+
+	"github.com/divisi-data/divisi/dataflow"
 )
 
 // loadText brings a column of text of a batch into words.
@@ -78,10 +80,11 @@ func (g *groupTable) emitText(mem memory.Allocator, col keyColumn, from, to int,
 	if size > math.MaxInt32 {
 		return nil, fmt.Errorf("a column of %d bytes of text is too long for a batch", size)
 	}
-	ends, text := zeroBytes(mem, 4*(n+1)), zeroBytes(mem, int(size))
+	ends, text := dataflow.NewBuffer(mem, 4*(n+1)), dataflow.NewBuffer(mem, int(size))
 	defer ends.Release()
 	defer text.Release()
 	off, dst, at := arrow.Int32Traits.CastFromBytes(ends.Bytes()), text.Bytes(), 0
+	off[0] = 0
 	for i := range n {
 		k := g.keys[(from+i)*g.width+col.word:]
 		size := int(uint32(k[0]))

@@ -133,7 +133,7 @@ func (c *counts) update(gids []int32, a arrow.Array) error {
 }
 
 func (c *counts) emit(mem memory.Allocator, from, to int) (arrow.Array, error) {
-	buf := zeroBytes(mem, 8*(to-from))
+	buf := dataflow.NewBuffer(mem, 8*(to-from))
 	defer buf.Release()
 	copy(arrow.Int64Traits.CastFromBytes(buf.Bytes()), c.n[from:to])
 	return newArray(c.typ(), to-from, 0, nil, buf), nil
@@ -302,7 +302,7 @@ func (s *sums) emit(mem memory.Allocator, from, to int) (arrow.Array, error) {
 		return nil, err
 	}
 	if s.t.ID() == arrow.INT64 {
-		buf := zeroBytes(mem, 8*n)
+		buf := dataflow.NewBuffer(mem, 8*n)
 		defer buf.Release()
 		dst := arrow.Int64Traits.CastFromBytes(buf.Bytes())
 		for i, w := range s.sum[from:to] {
@@ -312,7 +312,7 @@ func (s *sums) emit(mem memory.Allocator, from, to int) (arrow.Array, error) {
 		}
 		return newArray(s.t, n, nulls, valid, buf), nil
 	}
-	buf := zeroBytes(mem, 16*n)
+	buf := dataflow.NewBuffer(mem, 16*n)
 	defer buf.Release()
 	dst := arrow.Decimal128Traits.CastFromBytes(buf.Bytes())
 	for i, w := range s.sum[from:to] {
@@ -352,7 +352,7 @@ func (s *floatSums) update(gids []int32, a arrow.Array) error {
 }
 
 func (s *floatSums) emit(mem memory.Allocator, from, to int) (arrow.Array, error) {
-	buf := zeroBytes(mem, 8*(to-from))
+	buf := dataflow.NewBuffer(mem, 8*(to-from))
 	defer buf.Release()
 	copy(arrow.Float64Traits.CastFromBytes(buf.Bytes()), s.sum[from:to])
 	if s.zero {
@@ -418,7 +418,7 @@ func (b *best[T]) better(x, y T) bool {
 
 func (b *best[T]) emit(mem memory.Allocator, from, to int) (arrow.Array, error) {
 	raw := arrow.GetBytes(b.v[from:to])
-	buf := zeroBytes(mem, len(raw))
+	buf := dataflow.NewBuffer(mem, len(raw))
 	defer buf.Release()
 	copy(buf.Bytes(), raw)
 	valid, nulls := b.valid(mem, from, to)
