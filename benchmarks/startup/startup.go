@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/divisi-data/divisi/benchmarks/harness"
 )
@@ -43,6 +44,13 @@ func Run(ctx context.Context, o Options) (res harness.Result, err error) {
 	job := func(args ...string) func(context.Context) error {
 		return func(ctx context.Context) error {
 			return harness.Command(ctx, "", noop, append(args, "--mode", "replace", "--progress", "none", "1", out)...)
+		}
+	}
+	// Of a program that was built within the last two seconds no sum is kept, and it is added
+	// up at each submission: that is not what a warm cluster is.
+	for begun := time.Now(); time.Since(begun) < 3*time.Second; {
+		if err := job("--cluster", cluster.Coordinator)(ctx); err != nil {
+			return res, err
 		}
 	}
 	entries := []harness.Entry{
