@@ -61,7 +61,8 @@ func TestRandomLives(t *testing.T) {
 			l.checkSums(seed)
 		}
 	}
-	if ends[Succeeded] < seeds/3 || ends[Canceled] < seeds/50 || copies < int64(seeds/10) || cuts < seeds/15 || shares < seeds/5 || founds < seeds/50 {
+	few := seeds < 100 // too few to say that what is rare has come
+	if ends[Succeeded] < seeds/3 || !few && (ends[Canceled] < seeds/50 || copies < int64(seeds/10) || cuts < seeds/15 || shares < seeds/5 || founds < seeds/50) {
 		t.Errorf("the lives ended %v, with %d copies, %d cuts, %d shares of partitions and %d lost outputs that were found again", ends, copies, cuts, shares, founds)
 	}
 	t.Log(ends, founds)
