@@ -29,7 +29,7 @@ type workerState struct {
 	detached job.Instant // since when it has no stream
 	draining bool
 	grace    int64 // of the drain, milliseconds
-	quiet    bool // it has said nothing for a while
+	quiet    bool  // it has said nothing for a while
 	beat     *divisipb.Heartbeat
 	progress map[taskKey]*divisipb.TaskProgress
 	told     map[string]*told // by job

@@ -17,7 +17,7 @@ const (
 	compareFrom = 4 // one in so many has ended
 	slowFloor   = time.Second
 	silentFloor = 2 * time.Second // of what speaks each second
-	copiesPart  = 10 // of running tasks one in so many may have a copy, always one
+	copiesPart  = 10              // of running tasks one in so many may have a copy, always one
 )
 
 // Progress is what an attempt has done so far, as its worker says.
