@@ -43,7 +43,7 @@ func keptSize(bytes, partitions int) int64 {
 
 var kept = &keptOutputs{room: keptMost, dirs: map[string]map[string]keptOutput{}}
 
-// reserve takes room for an output, which put uses or unreserve gives back.
+// reserve takes room for an output, which put uses.
 func (k *keptOutputs) reserve(n int64) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -52,12 +52,6 @@ func (k *keptOutputs) reserve(n int64) bool {
 	}
 	k.room -= n
 	return true
-}
-
-func (k *keptOutputs) unreserve(n int64) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.room += n
 }
 
 // put keeps an output for which room was reserved.
